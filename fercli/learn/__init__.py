@@ -1,0 +1,1 @@
+"""Training and inference over arrays, and the model store."""

@@ -1,0 +1,1 @@
+"""The stages: each a Spec and a function of (rows, spec)."""

@@ -16,15 +16,9 @@ EMOTIONS_CONTEMPT = (*EMOTIONS, "contempt")
 #: ExpW: Zhang et al. 2015, the order of FER2013.
 FER2013_CODES = dict(enumerate(EMOTIONS))
 EXPW_CODES = FER2013_CODES
-CKPLUS_CODES = dict(
-    enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))
-)
-RAFDB_CODES = dict(
-    enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1)
-)
-AFFECTNET_CODES = dict(
-    enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))
-)
+CKPLUS_CODES = dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")))
+RAFDB_CODES = dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1))
+AFFECTNET_CODES = dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")))
 #: JAFFE (Lyons et al. 1998) and KDEF (Lundqvist et al. 1998) write the emotion as two letters in the file name.
 JAFFE_CODES = {
     "AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy",

@@ -1,4 +1,4 @@
-"""Stage options, declared once: a field of a stage's `Spec` is its flag, recipe key, default, check, help and record."""
+"""Stage options, declared once: a field of a `Spec` is its flag, recipe key, default, check, help and record."""
 
 import dataclasses
 import difflib

@@ -1,0 +1,24 @@
+"""The HDF5 store: the only code that imports h5py. See SCHEMA.md for the format."""
+
+from .atomic import check_writable, replacing
+from .block import Block, block_rows, concatenate, objects, take
+from .read import Reader, is_store, open_store
+from .schema import SPLIT_CODES, SPLITS
+from .write import Writer, create_store
+
+__all__ = [
+    "SPLITS",
+    "SPLIT_CODES",
+    "Block",
+    "Reader",
+    "Writer",
+    "block_rows",
+    "check_writable",
+    "concatenate",
+    "create_store",
+    "is_store",
+    "objects",
+    "open_store",
+    "replacing",
+    "take",
+]

@@ -10,7 +10,7 @@ from ..errors import DataError
 Z_95 = 1.959963984540054
 #: Calibration bins of equal width over confidence 0 to 1: the number of Guo et al. 2017.
 CALIBRATION_BINS = 15
-#: Discordant rows up to which the binomial tail is summed in whole numbers; above, by log-gamma (12 digits at 10^6).
+#: Discordant rows up to which the binomial tail is summed in whole numbers; above, by log-gamma (9 digits at 10^6).
 _WHOLE_NUMBERS = 20_000
 
 

@@ -66,11 +66,11 @@ def decode(data: bytes) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise DataError(f"the {name} data is damaged, cut off, or of a kind that OpenCV cannot decode")
-    if image.ndim == 2 and image.dtype == np.uint8:
-        return image
+        raise DataError(f"the {name} data is damaged, cut off, or of a kind that OpenCV {cv2.__version__} lacks")
     if flag == cv2.IMREAD_UNCHANGED:
         image = _orient(_over_white(image), _orientation(name, data))
+        if name == "PNG" and data[25] in (0, 4):  # gray, or gray and alpha, which OpenCV makes four channels of
+            return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 else image
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -227,13 +227,13 @@ def _has_alpha(name: str, data: bytes) -> bool:
 
 
 def _over_white(image: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 of an image of 8 or 16 bits that may have an alpha channel, laid over white."""
+    """(H, W) or (H, W, 3) uint8 of an image of 8 or 16 bits that may have an alpha channel: 255 - (255 - c) * alpha."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 3:
         return image
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    alpha = cv2.merge([image[..., 3]] * 3)
+    return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(image[..., :3]), alpha, scale=1 / 255))
 
 
 def _orientation(name: str, data: bytes) -> int:

@@ -32,13 +32,22 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 class _Part:
     """One open store file."""
 
-    def __init__(self, file: h5py.File, name: str, digest: str) -> None:
-        self.file, self.name, self.digest = file, name, digest
+    def __init__(self, file: h5py.File, name: str, stream: BinaryIO) -> None:
+        self.file, self.name, self._stream = file, name, stream
         self.kind = text(file.attrs["kind"])
         self.classes = tuple(text(item) for item in file.attrs.get("classes", ()))
         self.channels = tuple(text(item) for item in file.attrs.get("channels", ()))
         self.rows = int(file.attrs["rows"])
         self.columns = self._columns()
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex digest of the file's bytes; computed when first asked for, as large files take seconds."""
+        hasher = hashlib.blake2b(digest_size=16)
+        self._stream.seek(0)
+        while chunk := self._stream.read(4 * 1024 * 1024):
+            hasher.update(chunk)
+        return hasher.hexdigest()
 
     def _columns(self) -> tuple[str, ...]:
         names = list(schema.COLUMNS) + [f"{schema.ATTRIBUTE_PREFIX}{key}" for key in self.file.get("attribute", ())]
@@ -270,7 +279,7 @@ def _open_part(path: str) -> Iterator[_Part]:
         else:
             name = path
             source = stack.enter_context(_regular(path))
-        size, digest = _measure(source, name)
+        size = _measure(source, name)
         try:
             file = stack.enter_context(h5py.File(path if path != "-" else source, "r"))
         except (OSError, RuntimeError) as error:
@@ -278,7 +287,7 @@ def _open_part(path: str) -> Iterator[_Part]:
         try:
             audit(file, name, size)
             check_mark(file, name)
-            part = _Part(file, name, digest)
+            part = _Part(file, name, source)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise DataError(f"{name} is damaged: make it again") from error
         yield part
@@ -307,8 +316,8 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     return spool
 
 
-def _measure(file: BinaryIO, name: str) -> tuple[int, str]:
-    """Length in bytes and digest of a file, which must begin as HDF5 does."""
+def _measure(file: BinaryIO, name: str) -> int:
+    """Length in bytes of a file, which must begin as HDF5 does."""
     file.seek(0)
     head = file.read(len(_HDF5_SIGNATURE))
     if not head:
@@ -316,12 +325,7 @@ def _measure(file: BinaryIO, name: str) -> tuple[int, str]:
         raise DataError(empty if name == "standard input" else f"{name} is empty: make it again")
     if not is_store(head):
         raise DataError(f"{name} is not a fercli store (not HDF5): make one of it with fer ingest")
-    digest, size = hashlib.blake2b(head, digest_size=16), len(head)
-    while chunk := file.read(4 * 1024 * 1024):
-        digest.update(chunk)
-        size += len(chunk)
-    file.seek(0)
-    return size, digest.hexdigest()
+    return file.seek(0, os.SEEK_END)
 
 
 def _json(file: h5py.File, name: str, store: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from . import schema
 from .atomic import disk_errors, replacing
 from .block import Block, block_rows
@@ -213,6 +213,8 @@ def _writing(destination: Path | io.IOBase | tempfile.SpooledTemporaryFile) -> I
 
 @contextlib.contextmanager
 def _to_stdout() -> Iterator[Writer]:
+    if sys.stdout.isatty():
+        raise UsageError("a store is binary and standard output is a terminal: add -o FILE.h5, or pipe it on")
     # HDF5 cannot be written into a pipe, so the store is made whole first: nothing flows if the stage fails
     with tempfile.SpooledTemporaryFile(MEMORY_SPOOL) as spool:
         with disk_errors(f"a temporary file in {tempfile.gettempdir()}"), _writing(spool) as writer:

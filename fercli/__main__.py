@@ -1,0 +1,5 @@
+"""`python -m fercli` is `fer`."""
+
+from .cli import main
+
+main()

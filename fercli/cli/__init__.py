@@ -1,0 +1,98 @@
+"""The command line: parses, calls one function, tells. The only place that prints or exits."""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import INTERRUPTED, FerError
+from .console import Console
+
+#: Every command with its line of help. The modules are imported when called, so that `fer --help` loads neither torch
+#: nor OpenCV. A command is one module of this package with a click command named `command`.
+COMMANDS = {
+    "ingest": "Read photos or a published data set into a store.",
+    "detect": "Find faces and crop them.",
+    "gradients": "Add gradient channels or HOG features.",
+    "augment": "Add transformed copies of the training rows.",
+    "split": "Assign rows to train, val and test, or to folds.",
+    "train": "Train a network.",
+    "predict": "Label faces in stores, photos and folders.",
+    "eval": "Measure predictions, and gate on the figures.",
+    "info": "Show what a store holds.",
+}
+
+
+class Stages(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f".{name}", __package__).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Stages, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="fer %(version)s")
+def fer() -> None:
+    """Facial expression recognition in composable stages.
+
+    Every stage reads and writes HDF5 stores, files or pipes:
+
+    \b
+      fer ingest faces/ | fer train --recipe njoku -o model.h5
+      fer predict -m model.h5 photos/ > labels.jsonl
+
+    Exit codes: 0 done, 1 data or run error, 2 usage, 3 gate failed, 4 done but some rows failed, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """The console entry point."""
+    console = Console()
+    sys.exit(_status(console))
+
+
+def _status(console: Console) -> int:
+    try:
+        status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:  # the reader, such as head, has all that it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        console.error("interrupted")
+        return INTERRUPTED
+    except click.UsageError as error:
+        console.usage_error(error)
+        return error.exit_code
+    except FerError as error:
+        return _told(console, error, str(error), error.exit_code)
+    except MemoryError as error:
+        return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _told(console, error, f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        text = f"unexpected {type(error).__name__}: {error}; please report it with the output of --debug"
+        return _told(console, error, text, 1)
+
+
+def _told(console: Console, error: Exception, text: str, status: int) -> int:
+    if console.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    console.error(text)
+    return status

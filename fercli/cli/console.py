@@ -1,0 +1,93 @@
+"""What the person sees: messages, summaries and progress, all on standard error."""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+_SHOWN_FAILURES = 5
+
+
+class Console:
+    """Standard error. Implements the runner's Interface: note, total, advance."""
+
+    def __init__(self) -> None:
+        self.quiet = self.verbose = self.debug = self.machine = False
+        self._bar: Any = None
+        self._command = "fer"
+        self._began = time.perf_counter()
+
+    def begin(self, command: str) -> None:
+        """Names the command in all that follows."""
+        self._command = f"fer {command}"
+        self._began = time.perf_counter()
+
+    def note(self, text: str) -> None:
+        """One line, unless -q or --json."""
+        if not (self.quiet or self.machine):
+            self._line(text)
+
+    def detail(self, text: str) -> None:
+        """One line under -v."""
+        if self.verbose:
+            self._line(text)
+
+    def total(self, rows: int) -> None:
+        """Starts a progress bar, on a terminal only."""
+        self._close()
+        if sys.stderr.isatty() and not (self.quiet or self.machine):
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=rows, unit=" rows", desc=self._command, leave=False, dynamic_ncols=True)
+
+    def advance(self, rows: int) -> None:
+        """Moves the progress bar."""
+        if self._bar is not None:
+            self._bar.update(rows)
+
+    def error(self, text: str) -> None:
+        """The one line that an error shows."""
+        self._close()
+        click.echo(f"{self._command}: {self._style('error', 'red')}: {printable(text)}", err=True)
+
+    def usage_error(self, error: click.UsageError) -> None:
+        """A misuse that click found, with where to find help."""
+        path = error.ctx.command_path if error.ctx else "fer"
+        click.echo(f"{path}: {self._style('error', 'red')}: {error.format_message()}", err=True)
+        click.echo(f"try: {path} --help", err=True)
+
+    def summary(self, text: str, facts: dict[str, Any], failures: list[tuple[str, str]]) -> None:
+        """The line that ends a stage, or with --json its facts as one JSON object; failed rows are always named."""
+        self._close()
+        if self.machine:
+            click.echo(json.dumps(facts), err=True)
+            return
+        for source, reason in failures[:_SHOWN_FAILURES]:
+            self._line(f"failed: {source}: {reason}")
+        if len(failures) > _SHOWN_FAILURES:
+            self._line(f"failed: {len(failures) - _SHOWN_FAILURES:,} more; --json lists all")
+        if not self.quiet:
+            self._line(f"{text} ({time.perf_counter() - self._began:.1f} s)")
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        click.echo(f"{self._command}: {printable(text)}", err=True)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _style(self, text: str, colour: str) -> str:
+        return click.style(text, fg=colour, bold=True) if sys.stderr.isatty() and "NO_COLOR" not in os.environ else text
+
+
+def printable(text: str) -> str:
+    """Text safe for a terminal and for one line: control characters and undecodable bytes become escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )

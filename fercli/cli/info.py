@@ -1,0 +1,83 @@
+"""`fer info`: what a store holds."""
+
+import json
+from typing import Any
+
+import click
+
+from ..stages import inspect
+from ..stages.runner import Log
+from ..store import open_store
+from . import options
+from .console import Console, printable
+
+_KINDS = ("samples", "predictions", "model")
+
+
+@click.command("info")
+@options.inputs
+@click.option("--count", is_flag=True, help="Print the number of rows only.")
+@click.option("--classes", is_flag=True, help="Print the classes only, one a line.")
+@click.option("--verify", is_flag=True, help="Read everything and check it against its digests.")
+@click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
+@options.console
+def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, as_json: bool) -> None:
+    """Show what a store holds: rows, classes, columns, and the stages that made it.
+
+    \b
+      fer info faces.h5
+      fer info --count faces.h5
+      fer ingest photos/ | fer info --verify
+    """
+    with open_store(inputs or ("-",), _KINDS) as store:
+        if verify:
+            console = click.get_current_context().find_object(Console)
+            rows = inspect.verify(store, Log("fail", console))
+            console.summary(f"{store.name} is sound, {rows:,} rows read", {"rows": rows}, [])
+        if count:
+            click.echo(store.rows)
+        elif classes:
+            click.echo("\n".join(map(printable, store.classes)))
+        elif as_json:
+            click.echo(json.dumps(inspect.describe(store), indent=2))
+        elif not verify:
+            click.echo(_text(inspect.describe(store)))
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """The facts as a page of text."""
+    lines = [f"{printable(facts['name'])}: {facts['kind']}, {facts['rows']:,} rows"]
+    if facts["kind"] == "model":
+        lines = [
+            f"{printable(facts['name'])}: model {facts['model'].get('name', '')}, {facts['parameters']:,} parameters"
+        ]
+        lines += [f"classes     {' '.join(map(printable, facts['classes']))}"]
+    else:
+        lines += _table(facts["counts"])
+        lines += ["columns     " + ", ".join(_column(name, shape) for name, shape in facts["columns"].items())]
+        if facts["channels"]:
+            lines += ["channels    " + " ".join(map(printable, facts["channels"]))]
+    return "\n".join([*lines, *_chain(facts["provenance"])])
+
+
+def _column(name: str, shape: list[int]) -> str:
+    return f"{name} {'x'.join(map(str, shape))}" if shape else name
+
+
+def _table(counts: dict[str, dict[str, int]]) -> list[str]:
+    if not counts:
+        return []
+    names = list(dict.fromkeys(name for row in counts.values() for name in row))
+    width = max(len(printable(name)) for name in [*names, "total"]) + 2
+    lines = [" " * width + "".join(f"{split:>9}" for split in counts)]
+    for name in names:
+        lines.append(f"{printable(name):<{width}}" + "".join(f"{row.get(name, 0):>9,}" for row in counts.values()))
+    return [*lines, f"{'total':<{width}}" + "".join(f"{sum(row.values()):>9,}" for row in counts.values())]
+
+
+def _chain(provenance: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{'made by' if place == 0 else 'then':<12}fer {entry['stage']} ({entry['rows']:,} rows, version {entry['version']}) "
+        + " ".join(f"{key}={value}" for key, value in entry["spec"].items() if value not in (None, "", [], False))
+        for place, entry in enumerate(provenance)
+    ]

@@ -1,0 +1,109 @@
+"""Every option that more than one command has, declared once; and a stage's own options, taken from its Spec."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..spec import Spec, flag_of, is_multiple, value_type
+from .console import Console
+
+Command = Callable[..., Any]
+S = TypeVar("S", bound=Spec)
+
+
+def _console_flag(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def set_flag(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        console = ctx.ensure_object(Console)
+        console.begin(ctx.info_name or "")
+        if value:
+            setattr(console, name, True)
+
+    return set_flag
+
+
+def _flag(*names: str, sets: str, help: str) -> Callable[[Command], Command]:
+    return click.option(
+        *names, is_flag=True, expose_value=False, is_eager=True, callback=_console_flag(sets), help=help
+    )
+
+
+quiet = _flag("-q", "--quiet", sets="quiet", help="No summary and no notes.")
+verbose = _flag("-v", "--verbose", sets="verbose", help="Tell more.")
+debug = _flag("--debug", sets="debug", help="Show the traceback of an error.")
+machine = _flag("--json", sets="machine", help="End with a summary in JSON on standard error.")
+
+inputs = click.argument("inputs", nargs=-1, metavar="[IN]...")
+output = click.option("-o", "--output", default="-", metavar="OUT", help="Store to write. [default: standard output]")
+force = click.option("-f", "--force", is_flag=True, help="Run even if OUT is up to date.")
+dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only tell whether OUT would be written.")
+on_error = click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What a bad row does: fail the run, or be left out and counted (exit 4).",
+)
+model = click.option("-m", "--model", metavar="MODEL", help="Model store made by fer train.")
+
+
+def console(command: Command) -> Command:
+    """-q, -v and --debug."""
+    return quiet(verbose(debug(command)))
+
+
+def stage(spec: type[Spec]) -> Callable[[Command], Command]:
+    """All that a stage over stores takes: IN, OUT, its own settings, and the run options."""
+
+    def decorate(command: Command) -> Command:
+        for add in (console, machine, on_error, dry_run, force):
+            command = add(command)
+        return inputs(output(settings(spec)(command)))
+
+    return decorate
+
+
+def settings(spec: type[Spec]) -> Callable[[Command], Command]:
+    """The fields of a Spec as options. Those not given on the command line arrive as None (or as an empty tuple)."""
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(spec.fields()):
+            command = _spec_option(field)(command)
+        return command
+
+    return decorate
+
+
+def given(spec: type[S], arguments: dict[str, Any], recipe: dict[str, Any] | None = None) -> S:
+    """A Spec of the settings that were given, over those of a recipe, over its defaults."""
+    names = [field.name for field in spec.fields()]
+    chosen = {name: arguments[name] for name in names if arguments.get(name) not in (None, ())}
+    return spec(**{**(recipe or {}), **chosen})
+
+
+def _spec_option(field: dataclasses.Field) -> Callable[[Command], Command]:
+    facts, flag, kind = field.metadata, flag_of(field.name), value_type(field)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", default=None, help=_help(field))
+    choices = facts["choices"]
+    return click.option(
+        flag,
+        field.name,
+        type=click.Choice(choices) if choices else kind,
+        multiple=is_multiple(field),
+        default=None,
+        metavar=facts["metavar"],
+        help=_help(field),
+    )
+
+
+def _help(field: dataclasses.Field) -> str:
+    default = field.default
+    if default is None or default == () or default == "":
+        return field.metadata["help"]
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    return f"{field.metadata['help']} [default: {default}]"

@@ -1,0 +1,75 @@
+"""What a store holds, and whether it is sound."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..ops import image
+from ..store import SPLITS, Block, Reader
+from .runner import Log
+
+#: Stages whose output keeps the digest of the picture that a row came from while its pixels differ.
+_PIXELS_CHANGED = {"gradients", "augment"}
+
+
+def describe(store: Reader) -> dict[str, Any]:
+    """Facts about a store as plain values: kind, rows, classes, columns with shapes, counts, provenance."""
+    facts: dict[str, Any] = {"name": store.name, "kind": store.kind, "rows": store.rows, "classes": list(store.classes)}
+    if store.kind == "model":
+        facts["model"] = store.documents.get("model", {})
+        facts["parameters"] = int(sum(np.prod(values.shape) for values in store.arrays("weights").values()))
+    else:
+        facts["columns"] = {name: list(store.shape(name)) for name in store.columns}
+        facts["channels"] = list(store.channels)
+        facts["counts"] = counts(store)
+    facts["provenance"] = store.provenance
+    return facts
+
+
+def counts(store: Reader) -> dict[str, dict[str, int]]:
+    """Rows of each class within each split: {"train": {"angry": 3995, ...}}; "all" where there are no splits."""
+    if "label" not in store.columns:
+        return {}
+    label = store.column("label")
+    split = store.column("split") if "split" in store.columns else np.full(len(label), -1)
+    names = {code: name for code, name in enumerate(SPLITS) if (split == code).any()} or {-1: "all"}
+    told = {}
+    for code, name in names.items():
+        tally = np.bincount(label[split == code] + 1, minlength=len(store.classes) + 1)
+        told[name] = dict(zip(store.classes, tally[1:].tolist(), strict=True))
+        if tally[0]:
+            told[name]["unlabelled"] = int(tally[0])
+    return told
+
+
+def verify(store: Reader, log: Log) -> int:
+    """Reads every row; decodes every photo; compares pixels with digests. Returns the number of rows.
+
+    Raises DataError that names the first row at fault.
+    """
+    if store.kind == "model":
+        for name, shape in store.array_names().items():
+            values = store.array(name)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise DataError(f"{store.name}: {name} of shape {shape} holds values that are not finite numbers")
+        return 0
+    changed = any(entry["stage"] in _PIXELS_CHANGED for entry in store.provenance)
+    log.total(store.rows)
+    done = 0
+    for block in store.blocks():
+        images = _images(block)
+        for row, pixels in enumerate(images, start=done):
+            if not changed and "digest" in block and image.digest(pixels) != block["digest"][row - done].tobytes():
+                raise DataError(f"{store.name}: the pixels of row {row} are not those that its digest was made of")
+        size = len(next(iter(block.values())))
+        done += size
+        log.advance(size)
+    return done
+
+
+def _images(block: Block) -> Iterable[np.ndarray]:
+    if "encoded" in block:
+        return map(image.decode, block["encoded"])
+    return block.get("image", ())

@@ -1,0 +1,186 @@
+"""Runs a stage: checks, cache key, commit, provenance. A stage is a function of (rows, spec), no more."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import __version__
+from ..errors import DataError, UsageError
+from ..spec import Spec
+from ..store import Writer, check_writable, create_store, open_store
+
+
+class Interface(Protocol):
+    """What the runner tells the person in front of it."""
+
+    def note(self, text: str) -> None: ...
+    def total(self, rows: int) -> None: ...
+    def advance(self, rows: int) -> None: ...
+
+
+class Silent:
+    """An Interface that says nothing, for use as a library."""
+
+    def note(self, text: str) -> None:
+        """Drops the note."""
+
+    def total(self, rows: int) -> None:
+        """Drops the number of rows."""
+
+    def advance(self, rows: int) -> None:
+        """Drops the progress."""
+
+
+class Log:
+    """Handed to a stage: bad rows, progress and notes."""
+
+    def __init__(self, on_error: str = "fail", interface: Interface | None = None) -> None:
+        self._on_error = on_error
+        self._interface = interface or Silent()
+        self.failures: list[tuple[str, str]] = []
+
+    def failed(self, source: str, reason: str) -> None:
+        """Reports a bad row: an error under `--on-error fail`, else it is counted and told at the end."""
+        if self._on_error == "fail":
+            raise DataError(f"{source}: {reason}; leave such rows out with --on-error skip")
+        self.failures.append((source, reason))
+
+    def note(self, text: str) -> None:
+        """One line for the user."""
+        self._interface.note(text)
+
+    def total(self, rows: int) -> None:
+        """How many rows there will be, for the progress bar."""
+        self._interface.total(rows)
+
+    def advance(self, rows: int) -> None:
+        """So many more rows are done."""
+        self._interface.advance(rows)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: its name, its options, its function, and the kind of store that it reads."""
+
+    name: str
+    run: Callable[[Any, Writer, Any, Log], None]
+    reads: str = "samples"
+
+
+@dataclass
+class Outcome:
+    """What a run did. `failures` are (source, reason) of the rows that were left out."""
+
+    stage: str
+    output: str
+    rows: int = 0
+    up_to_date: bool = False
+    dry_run: bool = False
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The machine summary of `--json`."""
+        told = dataclasses.asdict(self)
+        told["failures"] = [{"source": source, "reason": reason} for source, reason in self.failures]
+        return told
+
+
+def run_on_stores(
+    stage: Stage,
+    inputs: Sequence[str],
+    output: str,
+    spec: Spec,
+    log: Log,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Runs a stage over the rows of one store or several ("-": standard input) and commits its store to `output`."""
+    check_output(inputs, output)
+    with open_store(inputs, stage.reads) as src:
+        return run(
+            stage, src, output, spec, log,
+            digests=lambda: src.digests, chain=src.provenance, force=force, dry_run=dry_run,
+        )  # fmt: skip
+
+
+def run(
+    stage: Stage,
+    src: Any,
+    output: str,
+    spec: Spec,
+    log: Log,
+    *,
+    digests: Callable[[], Sequence[str]],
+    chain: Sequence[dict[str, Any]] = (),
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Runs a stage over an open source. An output that already has the key asked for is left alone.
+
+    `digests` gives the hex digests of the inputs; `chain` is the provenance that they bring.
+    """
+    outcome = Outcome(stage.name, output)
+    if not force and _is_current(output, stage.name, spec, digests):
+        outcome.up_to_date = True
+        return outcome
+    if dry_run:
+        outcome.dry_run = True
+        return outcome
+    with create_store(output) as writer:
+        stage.run(src, writer, spec, log)
+        if not writer.kind:
+            raise DataError(f"fer {stage.name} found no rows to write")
+        entry = provenance_entry(stage.name, spec, digests(), writer.rows, log.failures)
+        writer.document("provenance", [*chain, entry])
+        outcome.rows = writer.rows
+    outcome.failures = log.failures
+    return outcome
+
+
+def _is_current(output: str, stage: str, spec: Spec, digests: Callable[[], Sequence[str]]) -> bool:
+    """Whether the output is there with the key asked for. The inputs are hashed only if it might be."""
+    if output == "-" or not Path(output).exists():
+        return False
+    recorded = recorded_key(output)
+    return recorded is not None and recorded == key(stage, spec, digests())
+
+
+def key(stage: str, spec: Spec, digests: Sequence[str]) -> str:
+    """What an output depends on, as a hex hash: stage, settings, version of the code, inputs."""
+    facts = json.dumps([stage, spec.as_dict(), __version__, list(digests)], sort_keys=True)
+    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+
+
+def provenance_entry(
+    stage: str, spec: Spec, digests: Sequence[str], rows: int, failures: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """One stage's line in the chain: no clock and no path, so that the same command gives the same bytes."""
+    return {
+        "stage": stage, "spec": spec.as_dict(), "version": __version__, "inputs": list(digests), "rows": rows,
+        "failed": len(failures), "key": key(stage, spec, digests),
+    }  # fmt: skip
+
+
+def recorded_key(path: str) -> str | None:
+    """The key of the last stage that made a store; None for anything that is not a complete store."""
+    try:
+        with open_store(path, ("samples", "predictions", "model")) as store:
+            return store.provenance[-1]["key"]
+    except (DataError, IndexError, KeyError):
+        return None
+
+
+def check_output(inputs: Sequence[str], output: str) -> None:
+    """Raises before any work: an output that is also an input, or that cannot be written."""
+    if output == "-":
+        return
+    for name in inputs:
+        if name != "-" and os.path.exists(name) and os.path.exists(output) and os.path.samefile(name, output):
+            raise UsageError(f"{output} is both input and output: name another file with -o")
+    check_writable(Path(output))

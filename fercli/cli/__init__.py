@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from ..errors import INTERRUPTED, FerError
+from ..spec import nearest
 from .console import Console
 
 #: Every command with its line of help. The modules are imported when called, so that `fer --help` loads neither torch
@@ -36,6 +37,13 @@ class Stages(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f".{name}", __package__).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            raise click.UsageError(f"there is no command {args[0]!r}; {nearest(args[0], list(COMMANDS))}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

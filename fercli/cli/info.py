@@ -1,6 +1,7 @@
 """`fer info`: what a store holds."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -46,11 +47,10 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, a
 
 def _text(facts: dict[str, Any]) -> str:
     """The facts as a page of text."""
-    lines = [f"{printable(facts['name'])}: {facts['kind']}, {facts['rows']:,} rows"]
+    name = printable(facts["name"])
+    lines = [f"{name}: {facts['kind']}, {facts['rows']:,} rows"]
     if facts["kind"] == "model":
-        lines = [
-            f"{printable(facts['name'])}: model {facts['model'].get('name', '')}, {facts['parameters']:,} parameters"
-        ]
+        lines = [f"{name}: model {facts['model'].get('name', '')}, {facts['parameters']:,} parameters"]
         lines += [f"classes     {' '.join(map(printable, facts['classes']))}"]
     else:
         lines += _table(facts["counts"])
@@ -69,15 +69,22 @@ def _table(counts: dict[str, dict[str, int]]) -> list[str]:
         return []
     names = list(dict.fromkeys(name for row in counts.values() for name in row))
     width = max(len(printable(name)) for name in [*names, "total"]) + 2
-    lines = [" " * width + "".join(f"{split:>9}" for split in counts)]
-    for name in names:
-        lines.append(f"{printable(name):<{width}}" + "".join(f"{row.get(name, 0):>9,}" for row in counts.values()))
-    return [*lines, f"{'total':<{width}}" + "".join(f"{sum(row.values()):>9,}" for row in counts.values())]
+
+    def line(head: str, cells: Iterable[str]) -> str:
+        return f"{head:<{width}}" + "".join(f"{cell:>9}" for cell in cells)
+
+    totals = (f"{sum(row.values()):,}" for row in counts.values())
+    rows = (line(printable(name), (f"{row.get(name, 0):,}" for row in counts.values())) for name in names)
+    return [line("", counts), *rows, line("total", totals)]
 
 
 def _chain(provenance: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{'made by' if place == 0 else 'then':<12}fer {entry['stage']} ({entry['rows']:,} rows, version {entry['version']}) "
-        + " ".join(f"{key}={value}" for key, value in entry["spec"].items() if value not in (None, "", [], False))
-        for place, entry in enumerate(provenance)
-    ]
+    """The stages behind the data, one a line, with the settings that are not empty."""
+    lines = []
+    for place, entry in enumerate(provenance):
+        settings = " ".join(
+            f"{key}={value}" for key, value in entry["spec"].items() if value not in (None, "", [], False)
+        )
+        head = "made by" if place == 0 else "then"
+        lines.append(f"{head:<12}fer {entry['stage']} ({entry['rows']:,} rows, version {entry['version']}) {settings}")
+    return lines

@@ -1,0 +1,22 @@
+"""`fer augment`."""
+
+from typing import Any
+
+import click
+
+from ..stages.augment import AugmentSpec, run
+from ..stages.runner import Stage
+from . import options
+from .stage import run_stage
+
+
+@click.command("augment")
+@options.stage(AugmentSpec)
+def command(**arguments: Any) -> None:
+    """Add transformed copies of the training rows; the originals stay.
+
+    \b
+      fer augment --rotation 15 --horizontal-flip faces.h5 -o more.h5
+      fer augment --online --rotation 15 faces.h5 | fer train -o model.h5
+    """
+    run_stage(Stage("augment", run), AugmentSpec, arguments)

@@ -1,0 +1,125 @@
+"""What a layout hands to `ingest`: a listing of photo files, or a table that carries its own pixels."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from ..errors import DataError
+from ..spec import Spec, option
+from ..store import Block
+from .source import Source
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+#: Folder and file-name words for the three splits; the last two are FER2013's own.
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test", "publictest": "val", "privatetest": "test",
+}  # fmt: skip
+
+
+class Record(NamedTuple):
+    """One photo, or one face of a photo. `label` indexes the listing's classes; what a layout lacks stays empty."""
+
+    name: str
+    label: int = -1
+    split: str = ""
+    subject: str = ""
+    sequence: str = ""
+    box: tuple[float, float, float, float] | None = None  # x, y, width, height in px
+    attributes: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass
+class Listing:
+    """Photo files with their labels. `failures` are (name, reason) of entries that are wrong before any is read."""
+
+    classes: tuple[str, ...]
+    records: list[Record]
+    notes: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def columns(self) -> tuple[str, ...]:
+        """The store columns that this listing fills, beside the pixels, `source` and `digest`."""
+        some = {name: any(getattr(r, name) for r in self.records) for name in ("split", "subject", "sequence", "box")}
+        attributes = sorted({f"attribute/{name}" for record in self.records for name in record.attributes})
+        return (*(("label",) if self.classes else ()), *(name for name in some if some[name]), *attributes)
+
+
+class Report(Protocol):
+    """Who hears about bad rows and counts: the stage's log."""
+
+    def failed(self, source: str, reason: str) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass
+class Table:
+    """Rows that carry their pixels. `blocks(report)` yields them in order with `image`, `source` and what else there is.
+
+    `columns` names what each block holds beside `image` and `source`; `rows` is the number of rows, where it is known.
+    Bad rows go to `report.failed` and are left out of the blocks.
+    """
+
+    classes: tuple[str, ...]
+    rows: int | None
+    columns: tuple[str, ...]
+    blocks: Callable[[Report], Iterator[Block]]
+
+
+@dataclass(frozen=True)
+class Options(Spec):
+    """What the person may say about a layout. A layout names those it understands in its OPTIONS."""
+
+    frames: int = option(3, "last frames taken of each labelled CK+ sequence; 3 gives the usual 981 images", low=1)
+    neutral_first: bool = option(False, "take the first frame of each labelled CK+ sequence as neutral")
+    ferplus: str | None = option(None, "FER+ votes (fer2013new.csv) to join to a FER2013 csv by row", metavar="FILE")
+    attribute: tuple[str, ...] = option((), "also store this attribute: age, gender or race of UTKFace")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is a photo."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def images(source: Source) -> list[str]:
+    """The photos among the names of a source."""
+    return [name for name in source.names() if is_image(name)]
+
+
+def mostly(names: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    """Whether more than half of the names, and at least one, have the form of a data set."""
+    return 2 * sum(1 for name in names if pattern.search(name)) > len(names)
+
+
+def named_records(names: Iterable[str], pattern: re.Pattern[str], form: str, make: Callable[..., Record]) -> Listing:
+    """A listing by file name: `make(name, match)` for the names of that form; the others are failures that say so."""
+    listing = Listing((), [])
+    for name in names:
+        match = pattern.search(name)
+        if match:
+            listing.records.append(make(name, match))
+        else:
+            listing.failures.append((name, f"its name is not of the form {form}"))
+    return listing
+
+
+def only(names: Sequence[str], what: str, source: Source) -> str:
+    """The one file of a kind that a data set must have; DataError if there is none or more than one."""
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise DataError(f"{source.path} holds no {what}")
+    raise DataError(f"{source.path} holds {len(names)} files {what}: {', '.join(names[:3])}; name the one you mean")
+
+
+def text_lines(source: Source, name: str) -> list[str]:
+    """The lines of a label file, without their ends."""
+    try:
+        return source.read(name).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{name} is not UTF-8 text") from None
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None

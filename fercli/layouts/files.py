@@ -1,0 +1,240 @@
+"""One view over the places that a data set may lie in: a folder, one file, a list of photos (archives: `archive`).
+
+Names are relative POSIX paths; bytes that are not UTF-8 travel as surrogate escapes. The reasons in the DataErrors of
+`read` and of a stream lack the file's name, which the caller puts before them.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO
+
+from ..errors import DataError
+
+#: A file above this size is not read into memory: no photo is that large.
+MAX_FILE = 1 << 30
+_LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_CHUNK = 1 << 20
+
+
+class Source:
+    """Files under names. `path` is what the person typed; a `flat` source has no folders that could be classes."""
+
+    flat = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        """The names of all files, in order."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; DataError says why it cannot be read."""
+        raise NotImplementedError
+
+    def stream(self, name: str) -> "Stream":
+        """One file to be read forward, for those that may be large."""
+        raise NotImplementedError
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        """Hex digest of the input's bytes.
+
+        That of the whole file or archive; for a folder, that of the files that were read and of those in `names`.
+        What was read before is not read again.
+        """
+        raise NotImplementedError
+
+
+class Stream:
+    """A file that is read forward and hashed on the way; `remember` gets the digest when the end is reached."""
+
+    def __init__(self, file: BinaryIO, remember: Callable[[bytes], None]) -> None:
+        self._file, self._remember = file, remember
+        self._state = hashlib.blake2b(digest_size=16)
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes or fewer; empty at the end."""
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise unreadable(error) from None
+        self._state.update(data)
+        if not data:
+            self._remember(self._state.digest())
+        return data
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+
+class Drawn(Source):
+    """Data that is drawn as it is needed: there is nothing on the disk."""
+
+    def names(self) -> list[str]:
+        return []
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        return hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
+
+
+class Files(Source):
+    """Photos by path, in the order in which they were given: flat and unlabelled."""
+
+    flat = True
+
+    def __init__(self, path: str, paths: Sequence[str]) -> None:
+        super().__init__(path)
+        self._paths = list(paths)
+        self._digests: dict[str, bytes] = {}
+
+    def names(self) -> list[str]:
+        return self._paths
+
+    def read(self, name: str) -> bytes:
+        data = read_regular(self._locate(name))
+        self._digests[name] = hashlib.blake2b(data, digest_size=16).digest()
+        return data
+
+    def stream(self, name: str) -> Stream:
+        def remember(digest: bytes) -> None:
+            self._digests[name] = digest
+
+        return Stream(open_regular(self._locate(name)), remember)
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        state = hashlib.blake2b(digest_size=16)
+        for name in sorted({*self._digests, *names}):
+            state.update(os.fsencode(name) + b"\0" + self._digest_of(name))
+        return state.hexdigest()
+
+    def _digest_of(self, name: str) -> bytes:
+        if name not in self._digests:
+            try:
+                self.read(name)
+            except DataError as error:  # that a photo cannot be read is a fact about the input, too
+                return os.fsencode(str(error))
+        return self._digests[name]
+
+    def _locate(self, name: str) -> str:
+        return name
+
+
+class Folder(Files):
+    """All files below a folder, sorted, but for hidden ones and the litter of other systems.
+
+    Links to folders are followed, and each real folder is listed once, so that a loop of links ends.
+    """
+
+    flat = False
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, ())
+        self._listed = False
+
+    def names(self) -> list[str]:
+        if not self._listed:
+            self._paths, self._listed = sorted(_walk(self.path)), True
+        return self._paths
+
+    def _locate(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+
+class SingleFile(Source):
+    """One file, such as a csv."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._digest = b""
+
+    def names(self) -> list[str]:
+        return [os.path.basename(self.path)]
+
+    def read(self, name: str) -> bytes:
+        return read_regular(self.path)
+
+    def stream(self, name: str) -> Stream:
+        return Stream(open_regular(self.path), self._remember)
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        if not self._digest:
+            with Stream(open_regular(self.path), self._remember) as stream:
+                while stream.read(_CHUNK):
+                    pass
+        return self._digest.hex()
+
+    def _remember(self, digest: bytes) -> None:
+        self._digest = digest
+
+
+def is_litter(part: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by another system."""
+    return part.startswith(".") or part in _LITTER
+
+
+def open_regular(path: str) -> BinaryIO:
+    """A regular file opened for reading. Opening does not wait, as it would for a pipe that nobody writes to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise unreadable(error) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError("it is not a regular file")
+    return open(descriptor, "rb", buffering=0)
+
+
+def read_regular(path: str) -> bytes:
+    """The bytes of a regular file; DataError says why there are none."""
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_FILE:
+            raise DataError(f"the file is larger than {MAX_FILE >> 30} GiB")
+        try:
+            return file.read()
+        except OSError as error:
+            raise unreadable(error) from None
+
+
+def unreadable(error: Exception) -> DataError:
+    """The DataError for a file that the system does not let us read."""
+    return DataError(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _walk(root: str) -> list[str]:
+    """Relative names of the files below `root`. Real folders come before links, so that they give the names."""
+    names: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    folders, links = [""], []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        status = os.stat(f"{root}/{folder}")
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in _entries(f"{root}/{folder}"):
+            if not _is_folder(entry):
+                names.append(folder + entry.name)
+            else:
+                (links if entry.is_symlink() else folders).append(f"{folder}{entry.name}/")
+        links.sort(reverse=True)
+    return names
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not is_litter(entry.name)]
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: listed as a file, reading it says what is wrong
+        return False

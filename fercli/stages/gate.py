@@ -49,6 +49,8 @@ def judge(evaluation: Evaluation, spec: EvalSpec, old: Evaluation | None = None)
 
     Raises as `check_minimums` and `check_baseline`.
     """
+    if spec.baseline is not None and old is None:
+        raise DataError(f"the baseline {spec.baseline} was not read, so nothing is compared with it")
     verdicts = check_minimums(evaluation, spec.min)
     if old is not None:
         verdicts.append(check_baseline(evaluation, old, spec.max_drop or 0.0, spec.alpha))
@@ -208,9 +210,8 @@ def _check_same(new: Evaluation, old: Evaluation) -> None:
         )
     differing = sorted(set(new.classes) ^ set(old.classes))
     if differing:
-        raise DataError(
-            f"{new.name} and {old.name} have different classes: {', '.join(map(repr, differing))} in one only"
-        )
+        named = ", ".join(map(repr, differing))
+        raise DataError(f"{new.name} and {old.name} have different classes: {named} only in one of them")
     common = [name for name in IDENTITIES if name in new.fingerprints and name in old.fingerprints]
     if not common:
         raise DataError(

@@ -175,10 +175,10 @@ def from_json(document: Any, name: str) -> Evaluation:
             f"{name} is of version {version} and this fercli reads {VERSION}: update fercli or evaluate again"
         )
     try:
-        evaluation = _parsed(document, name)
+        evaluation, accuracy = _parsed(document, name), float(document["accuracy"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise DataError(f"{name} is damaged: a value of the evaluation is missing or of the wrong kind") from None
-    if not evaluation.rows or not math.isclose(evaluation.accuracy, document["accuracy"], abs_tol=1e-9):
+    if not evaluation.rows or not math.isclose(evaluation.accuracy, accuracy, abs_tol=1e-9):
         raise DataError(f"{name} is damaged: its accuracy is not that of its confusion matrix")
     return evaluation
 

@@ -1,0 +1,36 @@
+"""What the stages over dense images share."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import DataError
+from ..ops.image import to_gray
+from ..store import Block, Reader, block_rows, take
+
+GRADIENTS = ("gray", "gx", "gy")
+_PIECE_BYTES = 8 * 1024 * 1024
+
+
+def require_dense(src: Reader) -> None:
+    """Raises DataError unless the store holds images of one size, (N, H, W) or (N, H, W, C)."""
+    if "image" not in src.columns:
+        raise DataError(
+            f"{src.name} holds no images of one size: crop its faces with fer detect --size 48, "
+            f"or resize photos that are faces already with fer detect --detector none --size 48"
+        )
+
+
+def pieces(block: Block, row_bytes: int) -> Iterator[Block]:
+    """A block in parts of which a result of `row_bytes` a row fills some 8 MB: a stage that enlarges stays small."""
+    step = max(1, _PIECE_BYTES // row_bytes)
+    for start in range(0, block_rows(block), step):
+        yield take(block, slice(start, start + step))
+
+
+def grays(images: np.ndarray) -> np.ndarray:
+    """(N, H, W) luma of (N, H, W) or (N, H, W, 3) RGB images."""
+    if images.ndim == 3:
+        return images
+    count, height, width, _ = images.shape
+    return to_gray(images.reshape(count * height, width, 3)).reshape(count, height, width)

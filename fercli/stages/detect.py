@@ -1,0 +1,163 @@
+"""`fer detect`: faces found in photos, cropped to gray images of one size."""
+
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import detectors
+from ..errors import DataError
+from ..ops.geometry import face
+from ..ops.image import decode, digest, to_gray
+from ..ops.parallel import ordered_map
+from ..spec import Spec, option
+from ..store import Block, Reader, Writer, take
+from .dense import GRADIENTS
+from .runner import Log
+
+#: Columns that are made anew; all others are those of the photo.
+_MADE = ("image", "encoded", "height", "width", "parent", "digest", "hog")
+_MADE_BY_SEARCH = ("box", "landmark", "score")
+_SOURCES_TOLD = 3
+
+
+@dataclass(frozen=True)
+class DetectSpec(Spec):
+    """Settings of `fer detect`."""
+
+    detector: str = option("haar", "What finds the faces; none: each photo is a face.", choices=detectors.names())
+    size: int = option(48, "Crops are SIZE x SIZE.", low=1, high=4096, metavar="PX")
+    margin: float = option(
+        0.0, "Share of the box to add on every side. Haar's box alone is how FER2013 is cropped.", low=0, high=2
+    )
+    keep: str = option("largest", "Faces of a photo that become rows.", choices=("largest", "all"))
+    on_miss: str = option(
+        "drop", "A photo without a face: left out, kept whole, or an error.", choices=("drop", "keep", "fail")
+    )
+    min_face: int = option(24, "Leave out faces smaller than this.", low=1, metavar="PX")
+
+
+class Found(NamedTuple):
+    """What one photo gave: its faces, or why it could not be read."""
+
+    crops: list[np.ndarray]  # (size, size) uint8 gray
+    box: np.ndarray  # (n, 4) float32
+    score: np.ndarray  # (n,) float32
+    missed: bool = False  # no face in it
+    error: str = ""
+
+
+class Search:
+    """Finds and crops the faces of a photo; safe in threads, each of which gets a detector of its own."""
+
+    def __init__(self, spec: DetectSpec) -> None:
+        self.spec = spec
+        self._own = threading.local()
+        self.whole = not self._detector().takes_margin  # every photo is a face
+
+    def __call__(self, photo: bytes | np.ndarray) -> Found:
+        """The faces of an encoded photo, or of an (H, W) or (H, W, 3) image, the largest first."""
+        spec, nothing = self.spec, (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        try:
+            image = decode(photo) if isinstance(photo, bytes) else photo
+        except DataError as error:
+            return Found([], *nothing, error=str(error))
+        box, score = self._detector().detect(image)
+        if not len(box):
+            if spec.on_miss != "keep":
+                return Found([], *nothing, missed=True)
+            everything = np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
+            crop = face(to_gray(image), everything, 0.0, spec.size)
+            return Found([crop], np.zeros((1, 4), np.float32), np.zeros(1, np.float32), missed=True)
+        count = 1 if spec.keep == "largest" else len(box)
+        box, score = box[:count], score[:count]
+        margin = 0.0 if self.whole else spec.margin
+        gray = to_gray(image)
+        return Found([face(gray, one, margin, spec.size) for one in box], box, score)
+
+    def _detector(self) -> detectors.Detector:
+        if not hasattr(self._own, "detector"):
+            self._own.detector = detectors.load(self.spec.detector, self.spec.min_face)
+        return self._own.detector
+
+
+def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
+    """One row a face, in the order of the photos and the largest first: `image` gray, `box`, `score`, `digest` of the
+    crop, `parent` the photo's row; the other columns are the photo's. With the detector `none` so are `box`, `score`
+    and `landmark`, where the store has them: its images are crops.
+
+    A photo that cannot be decoded goes to `log.failed`. One that is kept without a face is cropped whole and has a box
+    and a score of 0. Raises DataError: no photos, or a photo without a face under `--on-miss fail`.
+    """
+    photos = _photo_column(src)
+    search = Search(spec)
+    made = _MADE if search.whole else _MADE + _MADE_BY_SEARCH
+    names = [photos, *(name for name in src.columns if name not in made)]
+    dst.start("samples", src.classes, ("gray",))
+    if "augment" in src.documents:
+        dst.document("augment", src.documents["augment"])
+    log.total(src.rows)
+    missed: list[str] = []
+    first = 0
+    for block in src.blocks(names):
+        # a thread decodes a photo and keeps its crops alone, so that few photos are in memory at a time
+        found = list(ordered_map(search, block.pop(photos)))
+        missed += _report(found, _sources(src, block, first, len(found)), spec, log)
+        dst.append(_rows(found, block, first, spec))
+        first += len(found)
+        log.advance(len(found))
+    _tell(missed, src.rows, spec, log)
+
+
+def _photo_column(src: Reader) -> str:
+    if "encoded" in src.columns:
+        return "encoded"
+    if "image" not in src.columns:
+        raise DataError(f"{src.name} holds no images: make a store of them with fer ingest")
+    if src.channels == GRADIENTS:
+        raise DataError(f"{src.name} has gradient channels, in which no face is found: run fer detect before gradients")
+    return "image"
+
+
+def _sources(src: Reader, block: Block, first: int, count: int) -> list[str]:
+    if "source" in block:
+        return list(block["source"])
+    return [f"{src.name} row {row}" for row in range(first, first + count)]
+
+
+def _report(found: list[Found], sources: list[str], spec: DetectSpec, log: Log) -> list[str]:
+    """Reports what could not be read; returns the sources of the photos without a face."""
+    missed = []
+    for one, source in zip(found, sources, strict=True):
+        if one.error:
+            log.failed(source, one.error)
+        if one.missed and spec.on_miss == "fail":
+            raise DataError(
+                f"{source}: no face was found by the detector {spec.detector}; "
+                f"leave such photos out with --on-miss drop, or keep them whole with --on-miss keep"
+            )
+        if one.missed:
+            missed.append(source)
+    return missed
+
+
+def _rows(found: list[Found], block: Block, first: int, spec: DetectSpec) -> Block:
+    """The block of faces; `block` holds the columns that photos hand on to their faces."""
+    of = np.repeat(np.arange(len(found)), [len(one.crops) for one in found])
+    crops = [crop for one in found for crop in one.crops]
+    rows = take(block, of)
+    rows["image"] = np.array(crops, np.uint8).reshape(-1, spec.size, spec.size)
+    rows["parent"] = of + first
+    rows["digest"] = np.frombuffer(b"".join(map(digest, crops)), np.uint8).reshape(-1, 16)
+    rows.setdefault("box", np.concatenate([one.box for one in found]))
+    rows.setdefault("score", np.concatenate([one.score for one in found]))
+    return rows
+
+
+def _tell(missed: list[str], photos: int, spec: DetectSpec, log: Log) -> None:
+    if not missed:
+        return
+    did = "were left out" if spec.on_miss == "drop" else "were kept whole"
+    told = ", ".join(missed[:_SOURCES_TOLD]) + (", ..." if len(missed) > _SOURCES_TOLD else "")
+    log.note(f"{len(missed):,} of {photos:,} photos show no face that {spec.detector} finds and {did}: {told}")

@@ -1,0 +1,83 @@
+"""An unfinished run: a model store of the best epoch so far that also holds all it takes to go on to the bit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, UsageError
+from ..spec import flag_of
+from ..store import Reader, Writer
+from .loop import Epoch
+from .modelstore import check_weights
+
+#: What the model's history keeps of an epoch. Not its seconds: the same command must give the same bytes.
+SERIES = ("loss", "accuracy", "validation_loss", "validation_accuracy", "rate")
+
+
+def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
+    """Raises UsageError, naming the setting that differs, unless the checkpoint is of `run`.
+
+    A run is {"settings": a mapping, "data": the digest of its input}.
+    """
+    found = src.documents.get("model", {}).get("run")
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        raise DataError(f"{src.name} is no checkpoint: --force starts over")
+    for name, value in run["settings"].items():
+        other = found["settings"].get(name)
+        if other != value:
+            raise UsageError(
+                f"{src.name} is of a run with {flag_of(name)} {other}, not {value}: "
+                f"type {flag_of(name)} {other} to go on with it, or --force to start over"
+            )
+    if found.get("data") != run["data"]:
+        raise UsageError(f"{src.name} is of a run on other data: name that data to go on, or --force to start over")
+
+
+def series(history: list[Epoch]) -> dict[str, list[float]]:
+    """The history by name, one value an epoch."""
+    return {name: [getattr(epoch, name) for epoch in history] for name in SERIES}
+
+
+def read_history(src: Reader) -> list[Epoch]:
+    """The inverse of `series`, from a store."""
+    found = src.arrays("history")
+    if set(found) != set(SERIES):
+        raise DataError(f"{src.name} is damaged: its history holds {', '.join(sorted(found))}")
+    columns = [found[name].tolist() for name in SERIES]
+    return [Epoch(number, *values) for number, values in enumerate(zip(*columns, strict=True), start=1)]
+
+
+def write_state(dst: Writer, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """The latest weights, as arrays `state/weights.NAME`, and the optimiser's memory, as `state/SLOT.NAME`."""
+    for name, values in network.state_dict().items():
+        dst.array(f"state/weights.{name}", values.cpu().numpy())
+    for name, parameter in network.named_parameters():
+        for slot, values in optimizer.state.get(parameter, {}).items():
+            if isinstance(values, Tensor):
+                dst.array(f"state/{slot}.{name}", values.cpu().numpy())
+
+
+def read_state(src: Reader, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Brings `network` and `optimizer` to the state that `write_state` wrote."""
+    slots: dict[str, dict[str, np.ndarray]] = {}
+    for key, values in src.arrays("state").items():
+        slot, _, name = key.partition(".")
+        slots.setdefault(slot, {})[name] = np.asarray(values)
+    weights = slots.pop("weights", {})
+    check_weights(network.state_dict(), weights, src.name)
+    network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
+    memory = {
+        index: {slot: _like(parameter, slot, found[name]) for slot, found in slots.items() if name in found}
+        for index, (name, parameter) in enumerate(network.named_parameters())
+    }
+    optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _like(parameter: Tensor, slot: str, values: np.ndarray) -> Tensor:
+    """A slot's values in the memory layout of their weights, which the fused optimisers go through side by side."""
+    if slot == "step":  # one number, which optimisers keep as a float
+        return torch.tensor(values.item())
+    return torch.empty_like(parameter, requires_grad=False).copy_(torch.from_numpy(values))

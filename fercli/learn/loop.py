@@ -1,0 +1,112 @@
+"""The training loop. The caller reads one result an epoch, and decides what to keep and when to stop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError
+from .batches import Batches
+from .infer import log_probabilities, loss_and_accuracy
+from .normalise import Normalise
+from .optimizer import set_rate
+
+#: Steps between looks at the losses. Each look waits for the GPU, so it is no more often than a person could notice.
+CHECK_STEPS = 100
+
+
+class Diverged(DataError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch gave. Loss and accuracy are means over its steps, with dropout, as the weights were at each."""
+
+    epoch: int  # from 1
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    rate: float  # learning rate of the last step
+    seconds: float = 0.0  # of training, without validation; 0 where it was restored from a checkpoint
+
+
+def train(
+    network: nn.Module,
+    normalise: Normalise,
+    optimizer: torch.optim.Optimizer,
+    criterion: nn.Module,
+    batches: Batches,
+    validation: tuple[np.ndarray, np.ndarray],
+    *,
+    epochs: Sequence[int],
+    rate: Callable[[int], float],
+    bfloat16: bool = False,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Iterator[Epoch]:
+    """Trains `network` in place, yielding after each of `epochs` (numbers from 1; those before it are already done).
+
+    `criterion` takes logits (B, K) and labels (B,); `validation` is images (M, H, W[, C]) uint8 and labels (M,);
+    `rate` gives the learning rate of a step counted over all epochs from 0; `advance` hears of each batch's rows.
+    What is random in an epoch depends on the seed of `batches` and the epoch's number alone. Raises Diverged.
+    """
+    for epoch in epochs:
+        torch.manual_seed(epoch_seed(batches.seed, epoch))
+        began, network = time.perf_counter(), network.train()
+        losses = torch.zeros(len(batches), device=batches.device)  # (steps,)
+        hits = torch.zeros((), dtype=torch.int64, device=batches.device)
+        first = (epoch - 1) * len(batches)
+        for step, (images, labels) in enumerate(batches.epoch(epoch)):
+            set_rate(optimizer, rate(first + step))
+            with torch.autocast(batches.device.type, torch.bfloat16, enabled=bfloat16):
+                logits = network(normalise(images))  # (B, K)
+                loss = criterion(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[step] = loss.detach()
+            hits += (logits.detach().argmax(1) == labels).sum()
+            if (step + 1) % CHECK_STEPS == 0:
+                _check(losses[: step + 1], epoch)  # waits for the device
+            advance(len(labels))
+        _check(losses, epoch)
+        seconds = time.perf_counter() - began
+        answers = log_probabilities(network, normalise, validation[0])
+        validation_loss, validation_accuracy = loss_and_accuracy(answers, validation[1])
+        if not math.isfinite(validation_loss):  # the last step spoiled the weights
+            raise Diverged(f"the validation loss is {validation_loss} after epoch {epoch}: lower --lr")
+        yield Epoch(
+            epoch,
+            losses.double().mean().item(),
+            hits.item() / len(batches.labels),
+            validation_loss,
+            validation_accuracy,
+            rate(first + len(batches) - 1),
+            seconds,
+        )
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of all that torch draws in an epoch; epoch 0 is that of the first weights."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+
+
+def best_epoch(history: Sequence[Epoch], select: str) -> int:
+    """Index into `history` of the best validation "accuracy" or "loss".
+
+    Of equal accuracies the one with the lower loss is better, then the earlier one.
+    """
+    if select == "loss":
+        return min(range(len(history)), key=lambda i: history[i].validation_loss)
+    return max(range(len(history)), key=lambda i: (history[i].validation_accuracy, -history[i].validation_loss))
+
+
+def _check(losses: Tensor, epoch: int) -> None:
+    for step, loss in enumerate(losses.tolist(), start=1):
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss is {loss} in step {step} of epoch {epoch}: lower --lr")

@@ -1,0 +1,135 @@
+"""Models as stores: weights as plain arrays, and beside them all that using or judging the model takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..errors import DataError, UsageError
+from ..store import Reader, Writer
+from .infer import log_probabilities
+from .normalise import Normalise
+
+
+@dataclass(frozen=True)
+class Card:
+    """The document "model": what the network is, what it takes, and how it came about."""
+
+    name: str  # in fercli.models
+    arguments: dict[str, Any]  # of its builder
+    size: int  # side of the square images, px
+    mean: list[float]  # one number a channel, see Normalise
+    deviation: list[float]
+    spec: dict[str, Any] = field(default_factory=dict)  # the settings of fer train
+    metrics: dict[str, Any] = field(default_factory=dict)  # of the epoch kept
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready to answer: `classes` name its outputs, `channels` its input's channels."""
+
+    card: Card
+    network: nn.Module
+    normalise: Normalise
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    trained_on: np.ndarray  # (M, 16) uint8, digests of the pictures it was trained on
+
+    def probabilities(self, images: np.ndarray, batch: int) -> np.ndarray:
+        """(N, K) float32 of images (N, H, W[, C]) uint8 of the model's size and channels."""
+        return np.exp(log_probabilities(self.network, self.normalise, images, batch))
+
+
+def save(
+    dst: Writer,
+    card: Card,
+    classes: Sequence[str],
+    channels: Sequence[str],
+    weights: Mapping[str, Tensor],
+    history: Mapping[str, Sequence[float]],
+    trained_on: np.ndarray,
+    augment: Any = None,
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a model. `weights` is a state dict; `history` one value an epoch by name; `augment` the recipe that the
+    training rows were augmented with online; `run` what a checkpoint needs to know besides.
+    """
+    dst.start("model", classes, channels)
+    dst.document("model", asdict(card) | ({"run": dict(run)} if run else {}))
+    if augment is not None:
+        dst.document("augment", augment)
+    for name, values in weights.items():
+        dst.array(f"weights/{name}", values.detach().cpu().numpy())
+    for name, series in history.items():
+        dst.array(f"history/{name}", np.array(series, np.float64))
+    dst.array("trained_on", trained_on)
+
+
+def load(src: Reader, device: torch.device) -> Model:
+    """The model of a store, in evaluation mode on `device`.
+
+    Raises DataError that names what does not fit the architecture; nothing is allocated before all of it is compared.
+    """
+    card = read_card(src)
+    try:
+        with torch.device("meta"):  # shapes only
+            network = models.build(card.name, len(src.classes), len(src.channels), card.size, **card.arguments)
+    except (UsageError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{src.name} cannot be built: {error}") from error
+    stored = {name: np.asarray(values) for name, values in src.arrays("weights").items()}
+    check_weights(network.state_dict(), stored, src.name)
+    weights = {name: torch.from_numpy(values) for name, values in stored.items()}
+    network.load_state_dict(weights, assign=True)
+    trained_on = src.array("trained_on")
+    if trained_on.dtype != np.uint8 or trained_on.ndim != 2 or trained_on.shape[1] != 16:
+        raise DataError(f"{src.name} is damaged: trained_on is {_described(trained_on)}")
+    return Model(
+        card,
+        network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False),
+        Normalise(card.mean, card.deviation).to(device),
+        src.classes,
+        src.channels,
+        trained_on,
+    )
+
+
+_CARD = {
+    "name": str, "arguments": dict, "size": int, "mean": list, "deviation": list, "spec": dict, "metrics": dict,
+}  # fmt: skip
+
+
+def read_card(src: Reader) -> Card:
+    """The document "model". Raises DataError unless each part of it has its type."""
+    found = src.documents.get("model")
+    if not isinstance(found, dict):
+        raise DataError(f"{src.name} says nothing about its network: it is no model made by fer train")
+    for key, kind in _CARD.items():
+        if not isinstance(found.get(key), kind):
+            raise DataError(f"{src.name} is damaged: {key} in its model document is {found.get(key)!r}")
+    for key in ("mean", "deviation"):
+        numbers = [value for value in found[key] if isinstance(value, float | int)]
+        if len(numbers) != len(src.channels) or (key == "deviation" and min(numbers) <= 0):
+            raise DataError(f"{src.name} is damaged: {key} is {found[key]!r} for {len(src.channels)} channels")
+    return Card(**{key: found[key] for key in _CARD})
+
+
+def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, np.ndarray], name: str) -> None:
+    """Raises DataError that names the first weights that are missing, too many, of another shape or type, or NaN."""
+    for key in sorted(expected.keys() | found.keys()):
+        if key not in found:
+            raise DataError(f"{name} lacks the weights {key}: it was made for another network")
+        if key not in expected:
+            raise DataError(f"{name} holds the weights {key}, which its network does not have")
+        ours, theirs = _described(expected[key]), _described(found[key])
+        if ours != theirs:
+            raise DataError(f"{name} holds the weights {key} as {theirs}, and its network takes {ours}")
+        if not np.isfinite(found[key]).all():
+            raise DataError(f"{name} is damaged: the weights {key} hold values that are not finite numbers")
+
+
+def _described(values: Tensor | np.ndarray) -> str:
+    return f"{str(values.dtype).removeprefix('torch.')} of shape {'x'.join(map(str, values.shape)) or 'one number'}"

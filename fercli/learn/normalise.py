@@ -1,0 +1,45 @@
+"""Pixels to what a network takes. The two numbers a channel travel with the model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """(N, H, W) or (N, H, W, C) uint8 to (N, C, H, W) float32, channels last in memory: (pixel - mean) / deviation.
+
+    `mean` and `deviation` hold one number a channel, in pixel values 0 to 255.
+    """
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The images as the network's input, on the device that holds them."""
+        if images.ndim == 3:
+            images = images.unsqueeze(3)  # (N, H, W, 1)
+        return (images.permute(0, 3, 1, 2).float() - self.mean) / self.deviation
+
+
+def statistics(images: np.ndarray, kind: str) -> tuple[list[float], list[float]]:
+    """Mean and deviation a channel for `Normalise`, of training images (N, H, W[, C]) uint8.
+
+    "unit" brings pixels to 0..1 whatever the images; "standard" brings their mean to 0 and their deviation to 1.
+    """
+    channels = 1 if images.ndim == 3 else images.shape[3]
+    if kind == "unit":
+        return [0.0] * channels, [255.0] * channels
+    values = np.arange(256)
+    mean, deviation = [], []
+    for channel in range(channels):
+        pixels = images if images.ndim == 3 else images[..., channel]
+        counts = np.bincount(pixels.reshape(-1), minlength=256)  # exact, and never a float copy of the images
+        centre = float(counts @ values / counts.sum())
+        spread = float(np.sqrt(counts @ (values - centre) ** 2 / counts.sum()))
+        mean.append(centre)
+        deviation.append(max(spread, 1.0))  # a channel of one value only stays finite
+    return mean, deviation

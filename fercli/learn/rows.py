@@ -1,0 +1,97 @@
+"""Which rows train the network, which rows choose its epoch, and their pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..ops import image
+from ..store import SPLIT_CODES, Reader
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row numbers in their store, ascending: of training, of validation, and of those that no label speaks for."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    unlabelled: int
+
+
+def check_images(src: Reader) -> int:
+    """The side in px of the store's dense images. Raises DataError unless they are there and square."""
+    if "image" not in src.columns:
+        if "encoded" in src.columns:
+            raise DataError(f"{src.name} holds whole photos: crop the faces first with fer detect")
+        raise DataError(f"{src.name} holds no images: make a store of them with fer ingest")
+    height, width = src.shape("image")[:2]
+    if height != width:
+        raise DataError(
+            f"{src.name} holds images of {width}x{height} pixels, and a network takes square ones: "
+            f"type fer detect --detector none --size {min(height, width)}"
+        )
+    return height
+
+
+def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
+    """The labelled training rows, and those that choose the epoch.
+
+    With `holdout` above 0 that share of the training pictures is held out, else the store's val rows choose. Raises
+    DataError or UsageError when either would be empty, or when the training rows show fewer than two classes.
+    """
+    if "label" not in src.columns:
+        raise DataError(f"{src.name} has no labels to learn from: make a store of a labelled data set with fer ingest")
+    label = src.column("label")
+    split = src.column("split") if "split" in src.columns else np.zeros(len(label), np.int8)
+    train = np.flatnonzero((split == SPLIT_CODES["train"]) & (label >= 0))
+    shown = np.unique(label[train])
+    if not len(train):
+        raise DataError(f"{src.name} has no labelled training rows: assign some with fer split")
+    if len(shown) == 1:
+        only = src.classes[shown[0]]
+        raise DataError(f"{src.name} has training rows of one class only, {only!r}: there is nothing to tell apart")
+    if holdout:
+        train, validation = hold_out(train, label[train], read_digests(src)[train], holdout, seed)
+        if not len(validation):
+            raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
+    else:
+        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & (label >= 0))
+        if not len(validation):
+            raise UsageError(f"{src.name} has no val rows to choose the epoch by: add --holdout 0.1 or run fer split")
+    return Rows(train, validation, int((label < 0).sum()))
+
+
+def hold_out(
+    rows: np.ndarray, labels: np.ndarray, digests: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation rows out of `rows` (N,), with `labels` (N,) and `digests` (N, 16).
+
+    Of each class `share` of its pictures is held out, rounded down. Rows of one digest (exact copies, and the copies
+    that augmentation made) are one picture: they stay on one side, and a picture held out is validated by its first
+    row alone. Its class is that of this row.
+    """
+    _, first, picture = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    held = np.zeros(len(first), bool)
+    rng = np.random.Generator(np.random.PCG64([seed, 0]))
+    for code in np.unique(labels[first]):
+        members = np.flatnonzero(labels[first] == code)
+        held[rng.permutation(members)[: int(share * len(members))]] = True
+    return rows[~held[picture.reshape(-1)]], np.sort(rows[first[held]])
+
+
+def read_digests(src: Reader) -> np.ndarray:
+    """(N, 16) uint8: the digest column, or digests of the images where there is none."""
+    if "digest" in src.columns:
+        return src.column("digest")
+    made = (image.digest(pixels) for block in src.blocks(["image"]) for pixels in block["image"])
+    return np.frombuffer(b"".join(made), np.uint8).reshape(-1, 16)
+
+
+def read_images(src: Reader, rows: np.ndarray) -> np.ndarray:
+    """Images (n, H, W[, C]) uint8 of `rows`, ascending, without a second copy in memory."""
+    images = np.empty((len(rows), *src.shape("image")), np.uint8)
+    done = 0
+    for block in src.blocks(["image"], rows):
+        images[done : done + len(block["image"])] = block["image"]
+        done += len(block["image"])
+    return images

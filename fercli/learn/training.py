@@ -1,0 +1,104 @@
+"""A training run as one object: built from arrays, advanced epoch by epoch, saved as a model or as a checkpoint."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..store import Reader, Writer
+from . import checkpoint, modelstore
+from .batches import Batches
+from .loop import Epoch, best_epoch, train
+from .modelstore import Card
+from .normalise import Normalise
+
+
+@dataclass
+class Training:
+    """The network and all that trains it. `history` holds the epochs done, `best` the weights of the best of them."""
+
+    card: Card
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    network: nn.Module
+    normalise: Normalise
+    optimizer: torch.optim.Optimizer
+    criterion: nn.Module
+    batches: Batches
+    validation: tuple[np.ndarray, np.ndarray]  # images (M, H, W[, C]) uint8, labels (M,)
+    trained_on: np.ndarray  # (N, 16) uint8
+    select: str  # "accuracy" or "loss"
+    augment: Any = None  # the recipe behind batches.augment
+    history: list[Epoch] = field(default_factory=list)
+    best: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def epochs(
+        self, last: int, rate: Callable[[int], float], bfloat16: bool, advance: Callable[[int], None]
+    ) -> Iterator[Epoch]:
+        """Trains up to epoch `last`, keeping `history` and `best` before each epoch is yielded. See `loop.train`."""
+        for epoch in train(
+            self.network,
+            self.normalise,
+            self.optimizer,
+            self.criterion,
+            self.batches,
+            self.validation,
+            epochs=range(len(self.history) + 1, last + 1),
+            rate=rate,
+            bfloat16=bfloat16,
+            advance=advance,
+        ):
+            self.history.append(epoch)
+            if self.kept is epoch:
+                self.best = {name: values.detach().clone() for name, values in self.network.state_dict().items()}
+            yield epoch
+
+    @property
+    def kept(self) -> Epoch:
+        """The best epoch so far."""
+        return self.history[best_epoch(self.history, self.select)]
+
+    def save(self, dst: Writer, run: Mapping[str, Any] | None = None) -> None:
+        """Writes the model of the best epoch; with `run` (see `checkpoint.check_same_run`) all that going on takes."""
+        kept = self.kept
+        metrics = {name: getattr(kept, name) for name in ("epoch", "loss", "accuracy")}
+        metrics |= {"validation_loss": kept.validation_loss, "validation_accuracy": kept.validation_accuracy}
+        metrics |= {"training_rows": len(self.batches.labels), "validation_rows": len(self.validation[1])}
+        modelstore.save(
+            dst,
+            Card(**{**vars(self.card), "metrics": metrics}),
+            self.classes,
+            self.channels,
+            self.best,
+            checkpoint.series(self.history),
+            self.trained_on,
+            self.augment,
+            run,
+        )
+        if run is not None:
+            checkpoint.write_state(dst, self.network, self.optimizer)
+
+    def resume(self, src: Reader) -> None:
+        """Goes back to where the checkpoint `src` was written."""
+        self.history = checkpoint.read_history(src)
+        checkpoint.read_state(src, self.network, self.optimizer)
+        best = {name: np.asarray(values) for name, values in src.arrays("weights").items()}
+        modelstore.check_weights(self.network.state_dict(), best, src.name)
+        self.best = {name: torch.from_numpy(values) for name, values in best.items()}
+
+
+def class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """(K,) float32: N / (classes shown x rows of the class), whose mean over the rows is 1; 0 for a class not shown."""
+    counts = np.bincount(labels, minlength=classes)
+    shown = counts > 0
+    weights = np.zeros(classes, np.float32)
+    weights[shown] = len(labels) / (shown.sum() * counts[shown])
+    return torch.from_numpy(weights)
+
+
+def missing_classes(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Names of the classes that no label shows."""
+    return [name for code, name in enumerate(classes) if not (labels == code).any()]

@@ -1,0 +1,252 @@
+"""`train`: labelled images in, the model of the best epoch out. torch is imported when the stage runs, not before."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import models
+from ..errors import UsageError
+from ..spec import Spec, option
+from ..store import Reader, Writer, create_store, open_store
+from .runner import Log
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..learn.loop import Epoch
+    from ..learn.rows import Rows
+    from ..learn.training import Training
+
+
+@dataclass(frozen=True)
+class TrainSpec(Spec):
+    """Settings of `fer train`."""
+
+    model: str = option("njoku", "Network to train.", choices=models.names())
+    epochs: int = option(30, "Passes over the training rows.", low=1)
+    batch: int = option(64, "Rows a step.", low=1)
+    optimizer: str = option("adam", "Rule that moves the weights.", choices=("sgd", "adam", "adamw"))
+    lr: float = option(1e-3, "Learning rate, at its highest.", low=0)
+    momentum: float = option(0.9, "Momentum of sgd, first beta of adam and adamw.", low=0, high=0.9999)
+    beta2: float = option(0.999, "Second beta of adam and adamw.", low=0, high=0.999999)
+    weight_decay: float = option(0.0, "L2 penalty on the weights (adamw: decay apart from the gradient).", low=0)
+    schedule: str = option("constant", "Learning rate over the steps.", choices=("constant", "cosine"))
+    warmup: float = option(0.0, "Epochs over which the learning rate rises from 0.", low=0)
+    dropout: float | None = option(None, "Rate of every dropout layer. [default: the model's own]", low=0, high=0.99)
+    label_smoothing: float = option(0.0, "Share of each label spread over all classes.", low=0, high=0.99)
+    class_weights: str = option(
+        "none", "Weigh classes alike, however many rows each has.", choices=("none", "balanced")
+    )
+    normalise: str = option(
+        "unit", "Pixels to 0..1, or to the training mean 0 and deviation 1.", choices=("unit", "standard")
+    )
+    holdout: float = option(
+        0.0, "Share of the training pictures that chooses the epoch instead of the val rows.", low=0, high=0.5
+    )
+    select: str = option("accuracy", "What the best epoch is best at, in validation.", choices=("accuracy", "loss"))
+    patience: int | None = option(None, "Stop after so many epochs without a better one.", low=1)
+    precision: str = option(
+        "float32",
+        "Arithmetic of the steps; bfloat16 is faster where the hardware has it.",
+        choices=("float32", "bfloat16"),
+    )
+    device: str = option("auto", "Where to train.", choices=("auto", "cpu", "cuda"))
+    threads: int | None = option(None, "CPU threads. [default: one a core]", low=1)
+    seed: int = option(0, "Seed of all that is random.", low=0)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an unfinished run is kept, and what to do with one that is there."""
+
+    path: Path
+    resume: bool = False
+    force: bool = False
+
+    @classmethod
+    def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
+        """The checkpoint of a store `output`; None for standard output, beside which nothing can be kept."""
+        if output != "-":
+            return cls(Path(f"{output}.checkpoint"), resume, force)
+        if resume:
+            raise UsageError("--resume needs the output that the run was writing: name it with -o")
+        return None
+
+    def remove(self) -> None:
+        """Removes the file, once the output is in its place."""
+        self.path.unlink(missing_ok=True)
+
+
+def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
+    """Trains on the labelled training rows of `src` and writes the model of the best epoch to `dst`.
+
+    After every epoch the run is kept in `checkpoint`, whole or not at all. On a CPU a run that was killed and resumed
+    ends with the bytes of one that was not. Raises DataError and UsageError for data that does not fit the settings,
+    for a checkpoint that is there unasked or of another run, and for a loss that is no number.
+    """
+    import torch
+
+    from ..learn.device import choose_device, gpu_memory
+    from ..learn.loop import Diverged
+    from ..learn.rows import check_images, choose_rows
+
+    size, device = check_images(src), choose_device(spec.device)
+    rows = choose_rows(src, spec.holdout, spec.seed)
+    identity = {"settings": _identity(spec), "data": src.digest}
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    with gpu_memory(spec.batch):
+        training = _prepare(src, rows, spec, size, device)
+        _tell_oddities(training, rows, log)
+        _resume(training, identity, checkpoint, spec, log)
+        try:
+            _train(training, identity, checkpoint, spec, log)
+        except Diverged as error:
+            if checkpoint is None or not training.history:
+                raise
+            raise Diverged(f"{error}; {checkpoint.path} keeps the best epoch so far, {training.kept.epoch}") from error
+        training.save(dst)
+    kept = training.kept
+    accuracy = _percent(kept.validation_accuracy)
+    log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
+
+
+def _identity(spec: TrainSpec) -> dict[str, Any]:
+    """The settings that make a run the same one: it may be told to go on for longer, unless the rate knows the end."""
+    settings = spec.as_dict()
+    del settings["patience"]
+    if spec.schedule == "constant":
+        del settings["epochs"]
+    return settings
+
+
+def _prepare(src: Reader, rows: "Rows", spec: TrainSpec, size: int, device: "torch.device") -> "Training":
+    """The network with its first weights, and everything that trains it, on the device."""
+    import torch
+
+    from ..learn.batches import Batches
+    from ..learn.loop import epoch_seed
+    from ..learn.modelstore import Card
+    from ..learn.normalise import Normalise, statistics
+    from ..learn.optimizer import make_optimizer
+    from ..learn.rows import read_digests, read_images
+    from ..learn.training import Training, class_weights
+
+    arguments = {} if spec.dropout is None else {"dropout": spec.dropout}
+    torch.manual_seed(epoch_seed(spec.seed, 0))
+    network = models.build(spec.model, len(src.classes), len(src.channels), size, **arguments)
+    network = network.to(device, memory_format=torch.channels_last)
+    label = src.column("label").astype("int64")
+    images = read_images(src, rows.train)
+    mean, deviation = statistics(images, spec.normalise)
+    weight = class_weights(label[rows.train], len(src.classes)) if spec.class_weights == "balanced" else None
+    recipe = src.documents.get("augment")
+    return Training(
+        card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict()),
+        classes=src.classes,
+        channels=src.channels,
+        network=network,
+        normalise=Normalise(mean, deviation).to(device),
+        optimizer=make_optimizer(
+            spec.optimizer, network.parameters(), spec.lr,
+            momentum=spec.momentum, beta2=spec.beta2, weight_decay=spec.weight_decay,
+        ),
+        criterion=torch.nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
+        batches=Batches(
+            images, label[rows.train], rows.train,
+            batch=spec.batch, seed=spec.seed, device=device, augment=_online(recipe),
+        ),
+        validation=(read_images(src, rows.validation), label[rows.validation]),
+        trained_on=read_digests(src)[rows.train],
+        select=spec.select,
+        augment=recipe,
+    )  # fmt: skip
+
+
+def _online(recipe: dict[str, Any] | None) -> Any:
+    """The augmentation that the store asks for, as a function of (images, rows, epoch)."""
+    if recipe is None:
+        return None
+    from ..ops.augment import Recipe, augment
+
+    made = Recipe(**recipe)
+    return lambda images, rows, epoch: augment(images, made, rows, epoch)
+
+
+def _tell_oddities(training: "Training", rows: "Rows", log: Log) -> None:
+    """Notes on data that can be trained on and yet may not be what was meant."""
+    from ..learn.training import missing_classes
+
+    batches = training.batches
+    if rows.unlabelled:
+        log.note(f"{rows.unlabelled:,} rows without a label are left out")
+    if batches.batch > len(batches.labels):
+        log.note(f"--batch {batches.batch} is more than the {len(batches.labels)} training rows: a step takes them all")
+    missing = missing_classes(batches.labels.cpu().numpy(), training.classes)
+    if missing:
+        log.note(f"no training row shows {', '.join(missing)}: the model will not answer so")
+
+
+def _resume(
+    training: "Training", identity: dict[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
+) -> None:
+    """Brings `training` to the state of the checkpoint, if there is one and it is wanted."""
+    from ..learn.checkpoint import check_same_run
+
+    if checkpoint is None or checkpoint.force:
+        return
+    if not checkpoint.path.exists():
+        if checkpoint.resume:
+            log.note(f"there is no {checkpoint.path} to resume: starting at epoch 1")
+        return
+    with open_store(checkpoint.path, "model") as saved:
+        done = len(saved.array("history/loss"))
+        if not checkpoint.resume:
+            raise UsageError(
+                f"{checkpoint.path} holds an unfinished run with {done} epochs done: "
+                f"add --resume to go on with it, or --force to start over"
+            )
+        check_same_run(saved, identity)
+        if done > spec.epochs:
+            raise UsageError(f"{checkpoint.path} has {done} epochs done: ask for --epochs {done} or more")
+        training.resume(saved)
+    log.note(f"resuming after epoch {done} of {spec.epochs}")
+
+
+def _train(
+    training: "Training", identity: dict[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
+) -> None:
+    """Trains until the last epoch or until patience ends, with a line and a checkpoint an epoch."""
+    from ..learn.schedule import learning_rate
+
+    steps, rows = len(training.batches), len(training.batches.labels)
+    total, warmup = spec.epochs * steps, round(spec.warmup * steps)
+    rate = partial(learning_rate, steps=total, peak=spec.lr, schedule=spec.schedule, warmup=warmup)
+    last = 0 if _out_of_patience(training, spec) else spec.epochs
+    log.total(max(0, last - len(training.history)) * rows)
+    for epoch in training.epochs(last, rate, spec.precision == "bfloat16", log.advance):
+        log.note(_line(epoch, spec.epochs, rows, training.kept is epoch))
+        if checkpoint is not None:
+            with create_store(checkpoint.path) as writer:
+                training.save(writer, identity)
+        if _out_of_patience(training, spec):
+            break
+
+
+def _out_of_patience(training: "Training", spec: TrainSpec) -> bool:
+    if spec.patience is None or not training.history:
+        return False
+    return len(training.history) - training.kept.epoch >= spec.patience
+
+
+def _line(epoch: "Epoch", epochs: int, rows: int, best: bool) -> str:
+    return (
+        f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
+        f"validation loss {epoch.validation_loss:.4f}, accuracy {_percent(epoch.validation_accuracy)}"
+        f"{' (best)' if best else ''}; {rows / epoch.seconds:,.0f} images/s"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

@@ -66,7 +66,7 @@ def decode(data: bytes) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise DataError(f"the {name} data is damaged, cut off, or of a kind that OpenCV {cv2.__version__} lacks")
+        raise DataError(f"the {name} data is damaged, cut off, or of a kind that OpenCV {cv2.__version__} cannot read")
     if flag == cv2.IMREAD_UNCHANGED:
         image = _orient(_over_white(image), _orientation(name, data))
         if name == "PNG" and data[25] in (0, 4):  # gray, or gray and alpha, which OpenCV makes four channels of

@@ -2,7 +2,8 @@
 
 from .atomic import check_writable, replacing
 from .block import Block, block_rows, concatenate, objects, take
-from .read import Reader, is_store, open_store
+from .pipe import is_store
+from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
 from .write import Writer, create_store
 

@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,51 +20,69 @@ _MARK = ".part-"
 def replacing(target: Path) -> Iterator[Path]:
     """Yields a temporary sibling to write; on success it is synced and takes the target's place, else it is removed.
 
-    Siblings left by writers that were killed are removed first; one that a living process holds open for writing
-    (HDF5 and `open_text` both lock what they write) stays. Raises DataError when the folder is missing, cannot be
-    written, or is full.
+    Siblings left by writers that were killed are removed first; a living writer holds a lock on its own. A target that
+    is a symbolic link stays one. Raises DataError when the folder is missing, cannot be written, or is full.
     """
     check_writable(target)
-    _clean(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}{_MARK}", dir=target.parent)
-    os.close(handle)
-    part = Path(name)
+    place = Path(os.path.realpath(target))
+    with _disk(target):
+        _remove_stale(place)
+        lock, part = _sibling(place)
     try:
         with disk_errors(target):
             yield part
+        with _disk(target):
             _sync(part)
-            os.chmod(part, _mode(target))
-            os.replace(part, target)
-            _sync(target.parent)
+            os.chmod(part, _mode(place))
+            os.replace(part, place)
+            _sync(place.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(lock)
 
 
 def check_writable(target: Path) -> None:
     """Raises unless `target` can be made or replaced: told before hours of work, not after."""
-    folder = target.parent
+    folder = Path(os.path.realpath(target)).parent
     if target.is_dir():
         raise UsageError(f"{target} is a folder: name a file in it, such as -o {target / 'out.h5'}")
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise UsageError(f"{target} is no regular file: leave -o out to write to standard output")
     if not folder.is_dir():
         raise DataError(f"the folder {folder} of the output {target.name} does not exist: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"the folder {folder} of the output {target.name} cannot be written: choose another with -o")
 
 
 @contextlib.contextmanager
 def disk_errors(target: Path | str) -> Iterator[None]:
-    """Turns the system's errors while writing `target` into a DataError that says what to do."""
+    """Turns the system's errors while an open file is written into a DataError that says what to do about `target`.
+
+    An error that names a file is about opening that one, which is another matter, and passes.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
         code = getattr(error, "errno", None) or _errno_in(str(error))
-        if isinstance(error, BrokenPipeError) or code is None:
+        if isinstance(error, BrokenPipeError) or code is None or getattr(error, "filename", None) is not None:
             raise
-        if code in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"no space left to write {target}: free some, or choose another place with -o") from error
-        if code == errno.EFBIG:
-            raise DataError(f"{target} grew over the file size limit: raise it with ulimit -f") from error
-        raise DataError(f"{target} could not be written: {os.strerror(code)}") from error
+        raise _told(code, target) from error
+
+
+@contextlib.contextmanager
+def _disk(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _told(error.errno, target) from error
+
+
+def _told(code: int, target: Path | str) -> DataError:
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(f"no space left to write {target}: free some, or choose another place with -o")
+    if code == errno.EFBIG:
+        return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
+    return DataError(f"{target} could not be written: {os.strerror(code)}")
 
 
 def _errno_in(text: str) -> int | None:
@@ -71,15 +91,22 @@ def _errno_in(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _clean(target: Path) -> None:
-    for stale in target.parent.glob(f".{_escape(target.name)}{_MARK}*"):
+def _sibling(place: Path) -> tuple[int, Path]:
+    """A new file beside `place`, open and locked for as long as its writer lives."""
+    while True:
+        lock, name = tempfile.mkstemp(prefix=f".{place.name}{_MARK}", dir=place.parent)
+        with contextlib.suppress(OSError):  # a file system without locks: then no sibling is taken for stale either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return lock, Path(name)
+        os.close(lock)  # another writer took it for stale before it was locked
+
+
+def _remove_stale(place: Path) -> None:
+    for stale in place.parent.glob(f".{glob.escape(place.name)}{_MARK}*"):
         with contextlib.suppress(OSError), open(stale, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
             stale.unlink()
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _sync(path: Path) -> None:

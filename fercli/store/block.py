@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..errors import DataError
+from . import schema
 
 #: "encoded" is an object array of bytes; string columns are object arrays of str, in which a file name that is not
 #: UTF-8 carries surrogate escapes; every other column has the type of `schema.COLUMNS`.
@@ -14,10 +15,10 @@ Block = dict[str, np.ndarray]
 def block_rows(block: Block) -> int:
     """Number of rows of a block; DataError if its columns differ in length."""
     lengths = {len(values) for values in block.values()}
-    if len(lengths) != 1:
+    if len(lengths) > 1:
         told = ", ".join(f"{name} {len(values)}" for name, values in block.items())
         raise DataError(f"a block's columns differ in length: {told}")
-    return lengths.pop()
+    return lengths.pop() if lengths else 0
 
 
 def take(block: Block, rows: np.ndarray | slice) -> Block:
@@ -37,3 +38,29 @@ def objects(values: Iterable[object]) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def fault(name: str, values: np.ndarray, classes: int, first: int) -> str:
+    """The first value that no store may hold (NaN, a label outside the classes), told with its row; "" without one.
+
+    `first` is the row number of `values[0]`.
+    """
+    if values.dtype.kind == "f":
+        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        problem = "is not a finite number"
+    elif values.dtype.kind == "b":
+        bad = values.view(np.uint8) > 1  # HDF5 keeps a bool as any byte
+        problem = "is neither true nor false"
+    elif name in ("label", "predicted"):
+        bad = (values < -1) | (values >= classes)
+        problem = f"lies outside the {classes} classes"
+    elif name == "split":
+        bad = (values < 0) | (values >= len(schema.SPLITS))
+        problem = f"is none of {', '.join(schema.SPLITS)}"
+    else:
+        return ""
+    if not bad.any():
+        return ""
+    row = int(np.flatnonzero(bad)[0])
+    told = ", ".join(f"{value:g}" for value in np.ravel(values[row])[:8].tolist())
+    return f"{name} of row {first + row} {problem}: {told}"

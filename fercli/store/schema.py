@@ -7,61 +7,23 @@ import numpy as np
 FORMAT = "fercli"
 VERSION = 1
 KINDS = ("samples", "predictions", "model")
+#: The attributes of the root group; no other object has any.
+ATTRIBUTES = ("format", "version", "kind", "rows", "classes", "channels")
 SPLITS = ("train", "val", "test")
 SPLIT_CODES = {name: code for code, name in enumerate(SPLITS)}
 #: JSON documents: one scalar string dataset each, beside the columns. Not attributes: those end at 64 KiB.
 DOCUMENTS = ("provenance", "augment", "model")
-#: Groups of free arrays that a model store holds.
+#: Groups of free arrays that a model store holds, and its arrays outside a group.
 ARRAY_GROUPS = ("weights", "history", "state")
 ARRAYS = ("trained_on",)
 ATTRIBUTE_PREFIX = "attribute/"
 #: The longest string that a string column holds, in bytes of UTF-8 (PATH_MAX on Linux).
 MAX_STRING = 4096
+#: HDF5 ends an attribute at 64 KiB, its own header included.
+MAX_CLASSES_BYTES = 60_000
 
-#: Channel names by the number of channels an image has; gradients write the second form of three.
+#: Names of the channels that an image may have.
 CHANNELS = (("gray",), ("red", "green", "blue"), ("gray", "gx", "gy"))
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its type ("string" is fixed-length UTF-8), the shape of one row as text, and what it means."""
-
-    dtype: str
-    shape: str
-    meaning: str
-
-    @property
-    def dimensions(self) -> int:
-        """Axes of one row; -1 where an image may have two or three."""
-        if "[" in self.shape:
-            return -1
-        return len([part for part in self.shape.split(",") if part])
-
-
-COLUMNS = {
-    "image": Column("uint8", "H,W[,C]", "dense pixels; the attribute `channels` names the C channels"),
-    "encoded": Column("bytes", "", "a photo's own JPEG, PNG, ... file; row i is bytes offset[i] to offset[i+1]"),
-    "height": Column("int32", "", "height of the decoded photo, px"),
-    "width": Column("int32", "", "width of the decoded photo, px"),
-    "label": Column("int16", "", "index into `classes`; -1 is unlabelled"),
-    "votes": Column("float32", "K", "share of the annotators' votes for each class"),
-    "split": Column("split", "", "train, val or test"),
-    "subject": Column("string", "", "the person shown"),
-    "sequence": Column("string", "", "the clip or sequence the image is from"),
-    "source": Column("string", "", "path within the data set, or file and row"),
-    "parent": Column("int64", "", "row of the store that this row was made from"),
-    "digest": Column("uint8", "16", "hash of shape and pixels: equal for exact copies"),
-    "box": Column("float32", "4", "face in the photo: x, y, width, height in px; all 0 without a face"),
-    "landmark": Column("float32", "5,2", "x, y in px of eyes, nose and mouth corners"),
-    "score": Column("float32", "", "the detector's confidence in the face; its scale is the detector's"),
-    "hog": Column("float32", "D", "histogram of oriented gradients"),
-    "fold": Column("int16", "", "cross-validation fold, from 0"),
-    "probability": Column("float32", "K", "one probability a class; all 0 where there is no answer"),
-    "predicted": Column("int16", "", "index into `classes`; -1 is no answer"),
-    "seen": Column("bool", "", "the model was trained on these very pixels"),
-    "error": Column("string", "", "why a row has no answer; empty where it has one"),
-}
-ATTRIBUTE = Column("int16", "", "another label of the row; -1 is unknown")
 
 NUMPY_TYPES = {
     "uint8": np.uint8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "float32": np.float32,
@@ -69,6 +31,73 @@ NUMPY_TYPES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Column:
+    """One column: its type ("string" is fixed-length UTF-8), the shape of one row as text, and what it means.
+
+    In a shape a number stands for itself, K for the number of classes, and any other letter for any size from 1.
+    """
+
+    dtype: str
+    shape: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape or 'one value'} a row"
+
+    def fits(self, row: tuple[int, ...], classes: int) -> bool:
+        """Whether one row may have this shape in a store of so many classes."""
+        if self.shape == "H,W[,C]":
+            return len(row) in (2, 3) and min(row) > 0
+        sizes = self.shape.split(",") if self.shape else []
+        return len(sizes) == len(row) and all(map(_size_fits, sizes, row, [classes] * len(row)))
+
+
+def _size_fits(declared: str, found: int, classes: int) -> bool:
+    if declared == "K":
+        return found == classes
+    return found == int(declared) if declared.isdigit() else found > 0
+
+
+COLUMNS = {
+    "image": Column("uint8", "H,W[,C]", "dense pixels, H by W px; the attribute `channels` names the C channels"),
+    "encoded": Column("bytes", "", "a photo's own JPEG, PNG, ... file"),
+    "height": Column("int32", "", "height of the decoded photo, px"),
+    "width": Column("int32", "", "width of the decoded photo, px"),
+    "label": Column("int16", "", "index into `classes`; -1 is unlabelled"),
+    "votes": Column("float32", "K", "share of the annotators' votes for each class"),
+    "split": Column("split", "", "train, val or test"),
+    "subject": Column("string", "", "the person shown"),
+    "sequence": Column("string", "", "the clip or sequence that the image is from"),
+    "source": Column("string", "", "path within the data set, or file and row"),
+    "parent": Column("int64", "", "row of the store that this row was made from"),
+    "digest": Column("uint8", "16", "identity of the picture that the row came from: equal for exact copies"),
+    "box": Column("float32", "4", "face in the photo: x, y, width, height in px; all 0 without a face"),
+    "landmark": Column("float32", "5,2", "x, y in px of eyes, nose and mouth corners"),
+    "score": Column("float32", "", "the detector's confidence in the face; its scale is the detector's"),
+    "hog": Column("float32", "D", "histogram of oriented gradients"),
+    "fold": Column("int16", "", "cross-validation fold, from 0"),
+    "probability": Column("float32", "K", "one probability a class; all 0 where there is no answer"),
+    "predicted": Column("int16", "", "index into `classes`; -1 is no answer"),
+    "seen": Column("bool", "", "whether the model was trained on this very picture"),
+    "error": Column("string", "", "why a row has no answer; empty where it has one"),
+}
+ATTRIBUTE = Column("int16", "", "another label of the row; -1 is unknown")
+#: N + 1 rising numbers beside `encoded`: row i is its bytes offset[i] to offset[i + 1].
+OFFSET = "offset"
+
+
 def column(name: str) -> Column | None:
     """The declaration of a column, or None for a name that the format does not know."""
     return ATTRIBUTE if name.startswith(ATTRIBUTE_PREFIX) else COLUMNS.get(name)
+
+
+def is_array(name: str) -> bool:
+    """Whether the format has a place for a free array of this name."""
+    group, _, rest = name.partition("/")
+    return name in ARRAYS or (group in ARRAY_GROUPS and bool(rest) and "/" not in rest)
+
+
+def channels_fit(channels: tuple[str, ...], row: tuple[int, ...]) -> bool:
+    """Whether images of this shape may have these channels: (H, W) has one, (H, W, C) has C of them."""
+    return channels in CHANNELS and len(channels) == (row[2] if len(row) == 3 else 1) and row[2:] != (1,)

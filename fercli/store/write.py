@@ -1,7 +1,6 @@
 """Writing a store: blocks are checked and appended; the format mark comes last, then the file takes its place."""
 
 import contextlib
-import io
 import json
 import shutil
 import sys
@@ -16,12 +15,16 @@ import numpy as np
 from ..errors import DataError, UsageError
 from . import schema
 from .atomic import disk_errors, replacing
-from .block import Block, block_rows
+from .block import Block, block_rows, concatenate, fault, objects, take
+from .pipe import MEMORY_SPOOL
 
 #: Rows of a column lie in chunks of about this many bytes: large enough to read fast in order, small enough that 1,000
 #: random 48x48 rows read in 0.03 s.
 CHUNK_BYTES = 256 * 1024
-MEMORY_SPOOL = 64 * 1024 * 1024
+#: Rows are written in batches that end where the rows say and not where blocks end: the same rows give the same bytes
+#: however they were cut, and a stage may append one row at a time.
+BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_ROWS = 4096
 
 
 class Writer:
@@ -29,20 +32,7 @@ class Writer:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self.rows = 0
-        self.classes: tuple[str, ...] = ()
-        self.kind = ""
-        self._columns: set[str] | None = None  # told by the first block
-        self._bytes = 0  # length of the buffer of encoded photos
-
-    def start(self, kind: str, classes: Sequence[str], channels: Sequence[str] = ()) -> None:
-        """Says what the store will hold. `channels` names those of the dense images, where it has such."""
-        self.kind, self.classes = kind, tuple(classes)
-        attributes = self._file.attrs
-        attributes["kind"] = np.bytes_(kind)
-        attributes["classes"] = np.array([name.encode() for name in classes], dtype="S")
-        if channels:
-            attributes["channels"] = np.array([name.encode() for name in channels], dtype="S")
+        self.restart()
 
     def restart(self) -> None:
         """Drops everything written so far."""
@@ -50,157 +40,215 @@ class Writer:
             del self._file[key]
         for key in list(self._file.attrs):
             del self._file.attrs[key]
-        self.rows = self._bytes = 0
-        self._columns = None
+        self.rows = 0
+        self.classes: tuple[str, ...] = ()
+        self.channels: tuple[str, ...] = ()
+        self.kind = ""
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of a row of each column, told by the first block
+        self._step = 0  # rows of a full batch
+        self._waiting: list[Block] = []  # rows of the batch that is not full yet
+        self._waiting_rows = self._waiting_bytes = 0  # bytes of encoded photos
+
+    def start(self, kind: str, classes: Sequence[str], channels: Sequence[str] = ()) -> None:
+        """Says what the store will hold. `channels` names those of the dense images, where it has such."""
+        self.kind, self.classes, self.channels = kind, tuple(classes), tuple(channels)
+        names = [_utf8(name, "a class") for name in self.classes]
+        if len(set(names)) != len(names):
+            raise DataError(f"the classes {', '.join(self.classes)} are not distinct")
+        if len(names) * max(map(len, names), default=0) > schema.MAX_CLASSES_BYTES:
+            raise DataError(
+                f"{len(names):,} classes with names of up to {max(map(len, names))} bytes are more than a store holds: "
+                f"give fewer of them, or shorter names"
+            )
+        attributes = self._file.attrs
+        attributes["kind"] = np.bytes_(kind)
+        attributes["classes"] = np.array(names, dtype="S")
+        if channels:
+            attributes["channels"] = np.array([name.encode() for name in channels], dtype="S")
 
     def append(self, block: Block) -> None:
-        """Checks a block and writes it behind the rows that are there. An empty block declares the columns only."""
+        """Checks a block and adds it behind the rows that are there. An empty block declares the columns only."""
         count = block_rows(block)
-        self._same_columns(block)
-        for name, values in block.items():
-            self._check(name, values)
-            if name == "encoded":
-                self._append_encoded(values)
-            elif schema.column(name).dtype == "string":
-                self._append_strings(name, values)
-            else:
-                self._append_plain(name, values)
+        ready = {name: self._checked(name, values) for name, values in block.items()}
+        if not self._shapes:
+            self._declare(ready)
+        self._check_like_before(ready)
         self.rows += count
+        begin = 0
+        while begin < count:
+            end = min(count, self._batch_end(ready, begin))
+            self._wait(take(ready, slice(begin, end)), end - begin)
+            begin = end
 
     def document(self, name: str, value: Any) -> None:
         """Stores a JSON document, replacing one of that name."""
         if name in self._file:
             del self._file[name]
-        data = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        try:
+            data = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        except ValueError:
+            raise DataError(f"the document {name} holds a value that is not a finite number") from None
         self._file.create_dataset(name, data=np.bytes_(data), track_times=False)
 
     def array(self, name: str, values: np.ndarray) -> None:
         """Stores a free array, such as `weights/conv1.weight`, in a model store."""
-        self._file.create_dataset(name, data=np.ascontiguousarray(values), track_times=False)
+        if not schema.is_array(name):
+            raise DataError(f"{name!r} is no array of the store format")
+        self._file.create_dataset(name, data=np.asarray(values), track_times=False)
 
     def finish(self) -> None:
-        """Marks the store complete."""
+        """Writes what waits and marks the store complete."""
+        if self._waiting:
+            self._flush()
         self._file.attrs["version"] = np.int64(schema.VERSION)
         self._file.attrs["rows"] = np.int64(self.rows)
         self._file.attrs["format"] = np.bytes_(schema.FORMAT)
 
-    def _same_columns(self, block: Block) -> None:
-        if self._columns is None:
-            self._columns = set(block)
-        if self._columns != set(block):
-            differing = ", ".join(sorted(self._columns ^ set(block)))
-            raise DataError(f"rows do not all have the same columns: {differing} in some of them only")
-
-    def _check(self, name: str, values: np.ndarray) -> None:
+    def _checked(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The values as they will be stored, strings as UTF-8. Raises DataError for what the format does not hold."""
         declared = schema.column(name)
         if declared is None:
             raise DataError(f"{name!r} is no column of the store format")
-        if declared.dtype in ("bytes", "string"):
-            return
-        if values.dtype != schema.NUMPY_TYPES[declared.dtype]:
-            raise DataError(f"column {name} has the type {values.dtype}, not {declared.dtype}")
-        if declared.dimensions >= 0 and values.ndim != declared.dimensions + 1:
-            raise DataError(f"column {name} has the shape {values.shape}, not N,{declared.shape}")
-        check_values(name, values, len(self.classes), self.rows)
-
-    def _append_plain(self, name: str, values: np.ndarray) -> None:
-        dataset = self._file.get(name)
-        if dataset is None:
-            kind = h5py.enum_dtype(schema.SPLIT_CODES, "i1") if name == "split" else values.dtype
-            dataset = self._create(name, values.shape[1:], kind, len(values))
-        elif dataset.shape[1:] != values.shape[1:]:
+        if declared.dtype == "bytes":
+            return values
+        if declared.dtype == "string":
+            return objects(_utf8(value, f"{name} of row {row}") for row, value in enumerate(values, self.rows))
+        shape = values.shape[1:]
+        right = values.dtype == schema.NUMPY_TYPES[declared.dtype] and declared.fits(shape, len(self.classes))
+        if not right or (name == "image" and not schema.channels_fit(self.channels, shape)):
+            channels = f" with channels {', '.join(self.channels) or 'not named'}" if name == "image" else ""
             raise DataError(
-                f"rows of {name} differ in shape: {dataset.shape[1:]} before row {self.rows} and "
-                f"{values.shape[1:]} after it; bring them to one with fer detect --size"
+                f"column {name} has the type {values.dtype} and rows of shape {shape}{channels}: it holds {declared}"
             )
-        dataset.resize(self.rows + len(values), axis=0)
-        dataset[self.rows :] = values
+        wrong = fault(name, values, len(self.classes), self.rows)
+        if wrong:
+            raise DataError(wrong)
+        return values
 
-    def _append_encoded(self, values: np.ndarray) -> None:
-        lengths = np.fromiter(map(len, values), np.int64, len(values))
-        if "encoded" not in self._file:
-            self._create("encoded", (), np.uint8, CHUNK_BYTES)
-            offset = self._create("offset", (), np.int64, len(values) + 1)
-            offset.resize(1, axis=0)
-            offset[0] = 0
-        buffer, offset = self._file["encoded"], self._file["offset"]
-        ends = self._bytes + np.cumsum(lengths)
-        offset.resize(self.rows + len(values) + 1, axis=0)
-        offset[self.rows + 1 :] = ends
-        if len(ends) and ends[-1] > self._bytes:
-            buffer.resize(int(ends[-1]), axis=0)
-            buffer[self._bytes :] = np.frombuffer(b"".join(values), np.uint8)
-            self._bytes = int(ends[-1])
+    def _declare(self, block: Block) -> None:
+        self._shapes = {name: values.shape[1:] for name, values in block.items()}
+        dense = [values for values in block.values() if values.dtype != object]
+        row_bytes = sum(int(np.prod(values.shape[1:])) * values.dtype.itemsize for values in dense)
+        self._step = max(1, min(_BATCH_ROWS, BATCH_BYTES // max(1, row_bytes)))
+        self._waiting = [take(block, slice(0, 0))]
 
-    def _append_strings(self, name: str, values: np.ndarray) -> None:
+    def _check_like_before(self, block: Block) -> None:
+        if self._shapes.keys() != block.keys():
+            differing = ", ".join(sorted(self._shapes.keys() ^ block.keys()))
+            raise DataError(f"rows do not all have the same columns: {differing} in some of them only")
+        for name, shape in self._shapes.items():
+            if block[name].shape[1:] != shape:
+                raise DataError(
+                    f"rows of {name} differ in shape: {shape} before row {self.rows} and {block[name].shape[1:]} "
+                    f"after it; bring them to one with fer detect --size"
+                )
+
+    def _batch_end(self, block: Block, begin: int) -> int:
+        """The row of a block at which the batch is full, of which rows `begin` on are to be added."""
+        end = begin + self._step - self._waiting_rows
+        if "encoded" in block:
+            sizes = np.cumsum([len(data) for data in block["encoded"][begin:end]])
+            end = min(end, begin + 1 + int(np.searchsorted(sizes, BATCH_BYTES - self._waiting_bytes)))
+        return end
+
+    def _wait(self, piece: Block, count: int) -> None:
+        """Adds rows to the batch, and writes it when it is full."""
+        self._waiting_rows += count
+        self._waiting_bytes += sum(map(len, piece.get("encoded", ())))
+        full = self._waiting_rows >= self._step or self._waiting_bytes >= BATCH_BYTES
+        # rows that stay are copied, as the stage may use its arrays again
+        self._waiting.append(piece if full else {name: values.copy() for name, values in piece.items()})
+        if full:
+            self._flush()
+
+    def _flush(self) -> None:
+        for name, values in concatenate(self._waiting).items():
+            if name == "encoded":
+                self._write_encoded(values)
+            elif schema.column(name).dtype == "string":
+                self._write_strings(name, values)
+            else:
+                self._write_plain(name, values)
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+    def _write_plain(self, name: str, values: np.ndarray) -> None:
+        kind = h5py.enum_dtype(schema.SPLIT_CODES, "i1") if name == "split" else values.dtype
+        self._extend(self._dataset(name, kind, values), values)
+
+    def _write_encoded(self, photos: np.ndarray) -> None:
+        buffer = np.frombuffer(b"".join(photos), np.uint8)
+        dataset = self._dataset("encoded", np.uint8, buffer)
+        first = schema.OFFSET not in self._file
+        ends = len(dataset) + np.cumsum([0, *map(len, photos)], dtype=np.int64)
+        self._extend(dataset, buffer)
+        self._extend(self._dataset(schema.OFFSET, np.int64, ends), ends if first else ends[1:])
+
+    def _write_strings(self, name: str, raw: np.ndarray) -> None:
         """Fixed-length UTF-8, in a width that grows by powers of two: such data has no pointers to forge."""
-        raw = [value.encode("utf-8", "surrogateescape") for value in values]
         width = max([16, *(1 << (len(item) - 1).bit_length() for item in raw if item)])
-        if width > schema.MAX_STRING:
-            row = self.rows + max(range(len(raw)), key=lambda i: len(raw[i]))
-            raise DataError(f"{name} of row {row} is longer than {schema.MAX_STRING:,} bytes")
-        dataset = self._file.get(name)
-        if dataset is None:
-            dataset = self._create(name, (), h5py.string_dtype("utf-8", width), len(raw))
-        elif dataset.dtype.itemsize < width:
-            dataset = self._widen(name, width)
-        dataset.resize(self.rows + len(raw), axis=0)
-        if raw:
-            dataset[self.rows :] = np.array(raw, dtype="S").astype(dataset.dtype)
+        values = np.array(raw.tolist(), dtype=h5py.string_dtype("utf-8", width))
+        dataset = self._dataset(name, values.dtype, values)
+        if dataset.dtype.itemsize < width:
+            dataset = self._widened(name, values.dtype)
+        self._extend(dataset, values.astype(dataset.dtype))
 
-    def _widen(self, name: str, width: int) -> h5py.Dataset:
+    def _widened(self, name: str, dtype: np.dtype) -> h5py.Dataset:
         old = self._file[name]
         del self._file[name]
-        new = self._create(name, (), h5py.string_dtype("utf-8", width), len(old))
-        new.resize(len(old), axis=0)
-        step = max(1, CHUNK_BYTES // width)
-        for start in range(0, len(old), step):
-            new[start : start + step] = old[start : start + step].astype(new.dtype)
+        new = self._dataset(name, dtype, old)
+        for begin in range(0, len(old), _BATCH_ROWS):
+            self._extend(new, old[begin : begin + _BATCH_ROWS].astype(dtype))
         return new
 
-    def _create(self, name: str, shape: tuple[int, ...], dtype: Any, first_rows: int) -> h5py.Dataset:
+    def _dataset(self, name: str, dtype: Any, values: np.ndarray | h5py.Dataset) -> h5py.Dataset:
+        """The dataset of a column; a new one has chunks that the first batch fills, at most CHUNK_BYTES large."""
+        if name in self._file:
+            return self._file[name]
+        shape = values.shape[1:]
         row_bytes = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        rows = max(1, min(CHUNK_BYTES // row_bytes, max(first_rows, 64)))
+        rows = max(1, min(CHUNK_BYTES // row_bytes, len(values)))
         return self._file.create_dataset(
             name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=dtype, track_times=False
         )
 
+    @staticmethod
+    def _extend(dataset: h5py.Dataset, values: np.ndarray) -> None:
+        begin = len(dataset)
+        dataset.resize(begin + len(values), axis=0)
+        dataset[begin:] = values
 
-def check_values(name: str, values: np.ndarray, classes: int, first: int) -> None:
-    """Raises DataError, naming the row, for values that no store may hold: NaN, labels outside the classes.
 
-    `first` is the row number of `values[0]`.
-    """
-    if values.dtype.kind == "f":
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        problem = "is not a finite number"
-    elif name in ("label", "predicted"):
-        bad = (values < -1) | (values >= classes)
-        problem = f"lies outside the {classes} classes"
-    elif name == "split":
-        bad = (values < 0) | (values >= len(schema.SPLITS))
-        problem = f"is none of {', '.join(schema.SPLITS)}"
-    else:
-        return
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{name} of row {first + row} {problem}: {values[row]}")
+def _utf8(value: str, what: str) -> bytes:
+    """Raises DataError for what a fixed-length string cannot hold."""
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise DataError(f"{what} is no valid text: {value!r}") from None
+    if len(data) > schema.MAX_STRING:
+        raise DataError(f"{what} is longer than {schema.MAX_STRING:,} bytes")
+    if b"\0" in data:
+        raise DataError(f"{what} holds a zero byte: {value!r}")
+    return data
 
 
 @contextlib.contextmanager
 def create_store(target: str | Path) -> Iterator[Writer]:
-    """A Writer whose store replaces `target` when the block ends well; "-" is standard output."""
+    """A Writer whose store replaces `target` when the block ends well; "-" is standard output.
+
+    Raises UsageError where standard output is a terminal, and as `replacing`.
+    """
     if str(target) == "-":
         with _to_stdout() as writer:
             yield writer
         return
-    with replacing(Path(target)) as part, _writing(part) as writer:
+    with replacing(Path(target)) as part, _writing(part, locking=False) as writer:
         yield writer
 
 
 @contextlib.contextmanager
-def _writing(destination: Path | io.IOBase | tempfile.SpooledTemporaryFile) -> Iterator[Writer]:
-    file = h5py.File(destination, "w")
+def _writing(destination: Any, **options: Any) -> Iterator[Writer]:
+    # The earliest format is the one in which no HDF5 notes the time.
+    file = h5py.File(destination, "w", libver="earliest", **options)
     try:
         writer = Writer(file)
         yield writer
@@ -213,6 +261,8 @@ def _writing(destination: Path | io.IOBase | tempfile.SpooledTemporaryFile) -> I
 
 @contextlib.contextmanager
 def _to_stdout() -> Iterator[Writer]:
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: add -o FILE.h5, or pipe it on")
     if sys.stdout.isatty():
         raise UsageError("a store is binary and standard output is a terminal: add -o FILE.h5, or pipe it on")
     # HDF5 cannot be written into a pipe, so the store is made whole first: nothing flows if the stage fails

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import DataError
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# the name that it has in OpenCV 4.10, or else that of later ones; 0 is silent
+(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 #: Height x width above which a file is refused before it is decoded: 100-megapixel cameras pass, bombs do not.
 MAX_PIXELS = 120_000_000

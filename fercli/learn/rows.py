@@ -83,8 +83,12 @@ def read_digests(src: Reader) -> np.ndarray:
     """(N, 16) uint8: the digest column, or digests of the images where there is none."""
     if "digest" in src.columns:
         return src.column("digest")
-    made = (image.digest(pixels) for block in src.blocks(["image"]) for pixels in block["image"])
-    return np.frombuffer(b"".join(made), np.uint8).reshape(-1, 16)
+    return np.concatenate([make_digests(block["image"]) for block in src.blocks(["image"])])
+
+
+def make_digests(images: np.ndarray) -> np.ndarray:
+    """(N, 16) uint8 of images (N, H, W[, C])."""
+    return np.frombuffer(b"".join(map(image.digest, images)), np.uint8).reshape(-1, 16)
 
 
 def read_images(src: Reader, rows: np.ndarray) -> np.ndarray:

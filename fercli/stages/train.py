@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..spec import Spec, option
 from ..store import Reader, Writer, create_store, open_store
 from .runner import Log
@@ -170,7 +170,10 @@ def _online(recipe: dict[str, Any] | None) -> Any:
         return None
     from ..ops.augment import Recipe, augment
 
-    made = Recipe(**recipe)
+    try:
+        made = Recipe(**recipe)
+    except TypeError as error:
+        raise DataError(f"the augmentation that comes with the data is damaged: {error}") from error
     return lambda images, rows, epoch: augment(images, made, rows, epoch)
 
 

@@ -1,0 +1,1 @@
+"""Published systems as settings: one TOML file each."""

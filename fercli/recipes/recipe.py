@@ -33,9 +33,8 @@ class Recipe:
     def settings(self, stage: str) -> dict[str, Any]:
         """The settings of a stage. Raises UsageError where the recipe has none for it."""
         if stage not in self.stages:
-            raise UsageError(
-                f"recipe {self.name} says nothing about {stage}; it has settings for {', '.join(self.stages)}"
-            )
+            known = ", ".join(self.stages)
+            raise UsageError(f"recipe {self.name} says nothing about {stage}; it has settings for {known}")
         return dict(self.stages[stage])
 
 
@@ -61,10 +60,7 @@ def load(name: str) -> Recipe:
         if key not in PAPER:
             raise UsageError(f"recipe {name}: [paper] has no entry {key!r}; {nearest(key, PAPER)}")
     for stage, settings in tables.items():
-        try:
-            _spec(stage).from_mapping(settings, f"[{stage}]")
-        except UsageError as error:
-            raise UsageError(f"recipe {name}: {error}") from None
+        _check(name, stage, settings)
     return Recipe(name, paper, tables)
 
 
@@ -84,6 +80,13 @@ def _read(name: str) -> str:
         return Path(name).read_text("utf-8")
     except OSError as error:
         raise UsageError(f"recipe {name} cannot be read: {error.strerror}") from error
+
+
+def _check(name: str, stage: str, settings: Mapping[str, Any]) -> None:
+    try:
+        _spec(stage).from_mapping(settings, f"[{stage}]")
+    except UsageError as error:
+        raise UsageError(f"recipe {name}: {error}") from None
 
 
 def _spec(stage: str) -> type[Spec]:

@@ -31,8 +31,10 @@ def predict_rows(model: "Model", src: Reader, batch: int) -> Iterator[Block]:
 
     Columns: probability (N, K) float32, predicted (N,) int16, digest, seen (the model was trained on this picture),
     parent (the row's number in `src`), source ("row 5" where `src` has none), and of split, box, score and label (by
-    name among the model's classes) those that `src` has. Raises DataError: images of another size or other channels than the model takes, and labelled
-    rows of a class that it lacks.
+    name among the model's classes) those that `src` has.
+
+    Raises DataError: images of another size or other channels than the model takes, and labelled rows of a class that
+    it lacks.
     """
     from ..learn.device import gpu_memory
     from ..learn.rows import make_digests
@@ -59,12 +61,9 @@ def check_fit(model: "Model", src: Reader) -> None:
     if "image" not in src.columns:
         raise DataError(f"{src.name} holds whole photos, and a model takes faces: crop them first with fer detect")
     if src.channels != model.channels:
-        hint = (
-            "run fer gradients first" if "gx" in model.channels else "bring it to gray with fer detect --detector none"
-        )
-        raise DataError(
-            f"{src.name} has the channels {' '.join(src.channels)}, and the model takes {' '.join(model.channels)}: {hint}"
-        )
+        hint = "run fer gradients first" if "gx" in model.channels else "make it gray with fer detect --detector none"
+        ours, theirs = " ".join(model.channels), " ".join(src.channels)
+        raise DataError(f"{src.name} has the channels {theirs}, and the model takes {ours}: {hint}")
     size, (height, width) = model.card.size, src.shape("image")[:2]
     if (height, width) != (size, size):
         raise DataError(

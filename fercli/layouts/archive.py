@@ -130,7 +130,7 @@ def _zip_members(path: str) -> Iterator[Member]:
 
 def _tar_members(path: str, decompressor: Callable[[BinaryIO], IO[bytes]] | None = None) -> Iterator[Member]:
     file = _inflated(path, decompressor) if decompressor else open_regular(path)
-    archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape")
+    archive = tarfile.TarFile(fileobj=file, mode="r", encoding="utf-8", errors="surrogateescape")
     for info in archive:
         target = info.linkname if info.islnk() or info.issym() else ""
         if info.issym():
@@ -143,7 +143,7 @@ def _tar_members(path: str, decompressor: Callable[[BinaryIO], IO[bytes]] | None
 
 def _inflated(path: str, decompressor: Callable[[BinaryIO], IO[bytes]]) -> IO[bytes]:
     """The decompressed bytes of a file, so that its members can be read in any order."""
-    spool = tempfile.SpooledTemporaryFile(_MEMORY)
+    spool = tempfile.SpooledTemporaryFile(_MEMORY)  # noqa: SIM115 - the archive reads it as long as it lives
     limit, grown = max(MAX_TAR, MAX_GROWTH * os.path.getsize(path)), 0
     with open_regular(path) as file, decompressor(file) as stream:
         while chunk := stream.read(_CHUNK):

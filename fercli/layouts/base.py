@@ -1,5 +1,8 @@
 """What a layout hands to `ingest`: a listing of photo files, or a table that carries its own pixels."""
 
+import codecs
+import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +12,7 @@ from typing import NamedTuple, Protocol
 from ..errors import DataError
 from ..spec import Spec, option
 from ..store import Block
+from .files import naming
 from .source import Source
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -57,7 +61,7 @@ class Report(Protocol):
 
 @dataclass
 class Table:
-    """Rows that carry their pixels. `blocks(report)` yields them in order with `image`, `source` and what else there is.
+    """Rows that carry their pixels. `blocks(report)` yields them in order.
 
     `columns` names what each block holds beside `image` and `source`; `rows` is the number of rows, where it is known.
     Bad rows go to `report.failed` and are left out of the blocks.
@@ -94,9 +98,15 @@ def mostly(names: Sequence[str], pattern: re.Pattern[str]) -> bool:
     return 2 * sum(1 for name in names if pattern.search(name)) > len(names)
 
 
-def named_records(names: Iterable[str], pattern: re.Pattern[str], form: str, make: Callable[..., Record]) -> Listing:
+def named_records(
+    names: Iterable[str],
+    pattern: re.Pattern[str],
+    form: str,
+    make: Callable[[str, re.Match[str]], Record],
+    classes: tuple[str, ...] = (),
+) -> Listing:
     """A listing by file name: `make(name, match)` for the names of that form; the others are failures that say so."""
-    listing = Listing((), [])
+    listing = Listing(classes, [])
     for name in names:
         match = pattern.search(name)
         if match:
@@ -112,14 +122,11 @@ def only(names: Sequence[str], what: str, source: Source) -> str:
         return names[0]
     if not names:
         raise DataError(f"{source.path} holds no {what}")
-    raise DataError(f"{source.path} holds {len(names)} files {what}: {', '.join(names[:3])}; name the one you mean")
+    raise DataError(f"{source.path} holds more than one {what}: {', '.join(names[:3])}; name the one you mean")
 
 
-def text_lines(source: Source, name: str) -> list[str]:
-    """The lines of a label file, without their ends."""
-    try:
-        return source.read(name).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{name} is not UTF-8 text") from None
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+def text_lines(source: Source, name: str) -> Iterator[str]:
+    """The lines of a label file, without their ends and without blank ones."""
+    with naming(name), source.stream(name) as stream:
+        for number, line in enumerate(itertools.chain.from_iterable(stream.lines())):
+            yield os.fsdecode(line if number else line.removeprefix(codecs.BOM_UTF8))

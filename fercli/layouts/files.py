@@ -4,10 +4,11 @@ Names are relative POSIX paths; bytes that are not UTF-8 travel as surrogate esc
 `read` and of a stream lack the file's name, which the caller puts before them.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ..errors import DataError
@@ -16,6 +17,8 @@ from ..errors import DataError
 MAX_FILE = 1 << 30
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _CHUNK = 1 << 20
+_LINES = 4 << 20  # bytes that are cut into lines at a time
+_MAX_LINE = 1 << 20
 
 
 class Source:
@@ -64,6 +67,20 @@ class Stream:
         if not data:
             self._remember(self._state.digest())
         return data
+
+    def lines(self) -> Iterator[list[bytes]]:
+        """The lines that follow, some megabytes at a time, without their ends and without blank ones.
+
+        DataError: a line is longer than a row of any table.
+        """
+        carry, count = b"", 0
+        while data := self.read(_LINES):
+            *lines, carry = (carry + data).split(b"\n")
+            count += len(lines)
+            if len(carry) > _MAX_LINE:
+                raise DataError(f"line {count + 1} is longer than {_MAX_LINE >> 20} MiB: this is no table of rows")
+            yield [line.rstrip(b"\r") for line in lines if line.strip()]
+        yield [carry] if carry.strip() else []
 
     def __enter__(self) -> "Stream":
         return self
@@ -198,6 +215,15 @@ def read_regular(path: str) -> bytes:
             return file.read()
         except OSError as error:
             raise unreadable(error) from None
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Puts a file's name before the reason of any DataError raised inside."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def unreadable(error: Exception) -> DataError:

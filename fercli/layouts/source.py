@@ -5,7 +5,7 @@ import stat
 
 from ..errors import DataError, UsageError
 from .archive import open_archive
-from .files import Drawn, Files, Folder, SingleFile, Source, Stream, unreadable
+from .files import Drawn, Folder, SingleFile, Source, Stream, unreadable
 
 __all__ = ["Source", "Stream", "open_source"]
 

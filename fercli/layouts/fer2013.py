@@ -1,0 +1,104 @@
+"""FER2013 as csv (Goodfellow et al. 2013): fer2013.csv, or icml_face_data.csv with other column order and spaces."""
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+
+from ..errors import DataError
+from ..labels import EMOTIONS, EMOTIONS_CONTEMPT, FER2013_CODES
+from ..ops.parallel import ordered_map
+from ..store import SPLIT_CODES, Block, objects
+from .base import Options, Report, Table, only
+from .ferplus import USAGES, Votes, read_votes
+from .files import naming
+from .pixels import Format, Rows, numbered, with_size
+from .source import Source
+
+NAME = "fer2013"
+TITLE = "FER2013 csv: fer2013.csv or icml_face_data.csv; FER+ votes with --ferplus"
+OPTIONS = ("ferplus",)
+
+_COLUMNS = ("emotion", "pixels", "Usage")
+_LABELS = {str(code).encode(): EMOTIONS.index(name) for code, name in FER2013_CODES.items()}
+_USAGES = {usage.encode(): SPLIT_CODES[split] for usage, split in USAGES.items()}
+_HEAD = 4096
+
+
+def matches(source: Source) -> bool:
+    return bool(_csvs(source))
+
+
+def scan(source: Source, options: Options) -> Table:
+    name = _csv(source)
+    votes = read_votes(options.ferplus) if options.ferplus else None
+    if votes:
+        return Table(
+            EMOTIONS_CONTEMPT, len(votes.split), ("label", "split", "votes"), partial(_blocks, source, name, votes)
+        )
+    return Table(EMOTIONS, None, ("label", "split"), partial(_blocks, source, name, None))
+
+
+def _blocks(source: Source, name: str, votes: Votes | None, report: Report) -> Iterator[Block]:
+    count = 0
+    for rows in _rows(source, name):
+        for row, reason in rows.faults:
+            report.failed(f"{name}:{row}", reason)
+        count += len(rows.row) + len(rows.faults)
+        if not len(rows.row):
+            continue
+        where = objects(f"{name}:{row}" for row in rows.row)
+        block = {"image": rows.image, "label": rows.label, "split": rows.split, "source": where}
+        yield votes.joined(block, rows.row) if votes else block
+    if not count:
+        raise DataError(f"{name} has a header but no rows")
+    if votes:
+        votes.finish(count, report)
+
+
+def _rows(source: Source, name: str) -> Iterator[Rows]:
+    """The rows, some megabytes at a time. Chunks are parsed ahead in threads once one row has told the images' size."""
+    with naming(name), source.stream(name) as stream:
+        batches = filter(None, stream.lines())
+        header, *lines = next(batches, [b""])
+        form = _format(header)
+        pending = numbered(itertools.chain([lines], batches))
+        for chunk in pending:
+            form = with_size(form, chunk)
+            yield form.parse(chunk)
+            if form.size:
+                break
+        yield from ordered_map(form.parse, pending)
+
+
+def _csv(source: Source) -> str:
+    """The csv to read. The contest's zip holds parts of it once more, in files that lack a column."""
+    found = _csvs(source)
+    whole = [name for name in found if not _missing(_header(source, name))]
+    return only(whole or found, f"csv with the columns {', '.join(_COLUMNS)}", source)
+
+
+def _csvs(source: Source) -> list[str]:
+    """The csv files that have at least two of the columns."""
+    names = [name for name in source.names() if name.lower().endswith(".csv")]
+    return [name for name in names if len(_missing(_header(source, name))) < 2]
+
+
+def _header(source: Source, name: str) -> bytes:
+    with naming(name), source.stream(name) as stream:
+        return stream.read(_HEAD).partition(b"\n")[0]
+
+
+def _columns(header: bytes) -> list[str]:
+    return [name.strip(' "\r').lower() for name in header.decode("utf-8-sig", "replace").split(",")]
+
+
+def _missing(header: bytes) -> list[str]:
+    return [name for name in _COLUMNS if name.lower() not in _columns(header)]
+
+
+def _format(header: bytes) -> Format:
+    columns = _columns(header)
+    for missing in _missing(header):
+        raise DataError(f"it has no column {missing}; its columns are {', '.join(columns)}")
+    emotion, pixels, usage = (columns.index(column.lower()) for column in _COLUMNS)
+    return Format(len(columns), emotion, usage, pixels, _LABELS, _USAGES)

@@ -294,13 +294,23 @@ def test_one_fold_a_person(tmp_path):
         (
             {},
             {"by": "subject"},
-            "{path} does not tell the subject of its rows: use --by sequence or --by image",
+            "{path} does not tell the subject of its rows: ingest it by a layout that does, or use --by image",
         ),
-        ({}, {"by": "sequence"}, "{path} does not tell the sequence of its rows: use --by image"),
+        (
+            {"sequence": ["1"] * 6},
+            {"by": "subject"},
+            "{path} does not tell the subject of its rows: ingest it by a layout that does, or use --by sequence",
+        ),
+        (
+            {},
+            {"by": "sequence"},
+            "{path} does not tell the sequence of its rows: ingest it by a layout that does, or use --by image",
+        ),
         (
             {"subject": ["A", "", "B", "", "C", "C"]},
             {"by": "subject"},
-            "{path} does not tell the subject of 2 of its rows (the first is row 1): use --by sequence or --by image",
+            "{path} does not tell the subject of 2 of its rows (the first is row 1), "
+            "and they may show anyone: use --by image, or leave them out",
         ),
         (
             {"label": [0, 0, 0, 0, 1, 1]},

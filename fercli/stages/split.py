@@ -81,14 +81,16 @@ def _keys(src: Reader, spec: SplitSpec, log: Log) -> list[np.ndarray]:
     if spec.by == "image":
         return keys
     if spec.by not in src.columns:
-        others = "--by image" if spec.by == "sequence" else "--by sequence or --by image"
-        raise DataError(f"{src.name} does not tell the {spec.by} of its rows: use {others}")
+        other = "--by sequence" if "sequence" in src.columns else "--by image"
+        raise DataError(
+            f"{src.name} does not tell the {spec.by} of its rows: ingest it by a layout that does, or use {other}"
+        )
     values = src.column(spec.by)
     unknown = np.flatnonzero(values == "")
     if spec.by == "subject" and len(unknown):
         raise DataError(
-            f"{src.name} does not tell the subject of {len(unknown):,} of its rows (the first is row {unknown[0]}): "
-            f"use --by sequence or --by image"
+            f"{src.name} does not tell the subject of {len(unknown):,} of its rows (the first is row {unknown[0]}), "
+            f"and they may show anyone: use --by image, or leave them out"
         )
     if spec.by == "sequence" and "subject" in src.columns:  # two people's first clips may both be called 001
         pairs = zip(src.column("subject"), values, strict=True)

@@ -1,0 +1,60 @@
+"""Small stores for the tests of stages, and how such a test runs one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fercli.spec import Spec
+from fercli.stages.runner import Log, Silent, Stage, run_on_stores
+from fercli.store import create_store, objects
+
+
+class Notes(Silent):
+    """An Interface that remembers what the stage noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def write_samples(
+    path: Path,
+    photos: np.ndarray | Sequence[bytes],
+    channels: Sequence[str] = ("gray",),
+    documents: dict[str, Any] | None = None,
+    **columns: np.ndarray,
+) -> Path:
+    """A store of dense images (N, H, W[, C]) or of encoded photos, with labels, sources, subjects and digests."""
+    count = len(photos)
+    block: dict[str, np.ndarray] = {
+        "label": (np.arange(count) % 2).astype(np.int16),
+        "source": objects(f"photo {row}" for row in range(count)),
+        "subject": objects(f"person {row // 3}" for row in range(count)),
+        **columns,
+    }
+    if isinstance(photos, np.ndarray):
+        block["image"] = photos
+        block["digest"] = np.arange(count * 16).reshape(count, 16).astype(np.uint8)
+    else:
+        block |= {"encoded": objects(photos), "height": np.ones(count, np.int32), "width": np.ones(count, np.int32)}
+        channels = ()
+    with create_store(path) as writer:
+        writer.start("samples", ("angry", "happy"), channels)
+        writer.append(block)
+        for name, value in (documents or {}).items():
+            writer.document(name, value)
+        writer.document("provenance", [])
+    return path
+
+
+def run_stage(
+    stage: Callable[..., None], source: Path, target: Path, spec: Spec, on_error: str = "fail"
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Runs a stage from store to store; returns its notes and the rows that failed."""
+    heard = Notes()
+    outcome = run_on_stores(Stage("tested", stage), [str(source)], str(target), spec, Log(on_error, heard), force=True)
+    return heard.notes, outcome.failures

@@ -1,0 +1,254 @@
+"""Detectors, and the stage that crops the faces they find."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fercli import detectors
+from fercli.detectors import Faces
+from fercli.errors import DataError, UsageError
+from fercli.ops import image, synthetic
+from fercli.ops.geometry import face
+from fercli.stages.detect import DetectSpec
+from fercli.stages.detect import run as run_detect
+from fercli.store import open_store
+
+from .stages import run_stage, write_samples
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[:2] + one[2:], other[:2] + other[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return float(shared / (np.prod(one[2:]) + np.prod(other[2:]) - shared))
+
+
+class Squares:
+    """Finds the bright squares in an image, the largest first: a detector whose answer is known."""
+
+    takes_margin = True
+
+    def __init__(self, min_face: int) -> None:
+        self.min_face = min_face
+
+    def detect(self, picture: np.ndarray) -> Faces:
+        mask = (image.to_gray(picture) > 200).astype(np.uint8)
+        found = cv2.connectedComponentsWithStats(mask)[2][1:, :4].astype(np.float32)
+        found = found[found[:, 2] >= self.min_face]
+        found = found[np.argsort(-found[:, 2])]
+        return Faces(found, found[:, 2] / 100)
+
+
+@pytest.fixture
+def squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts `Squares` in the place of the Haar cascade."""
+    monkeypatch.setattr("fercli.detectors.haar.Detector", Squares)
+
+
+def photo(*boxes: tuple[int, int, int], height: int = 90, width: int = 120) -> np.ndarray:
+    """(H, W, 3) of dark noise with bright squares at (x, y, side)."""
+    made = np.random.default_rng(2).integers(0, 100, (height, width, 3), dtype=np.uint8)
+    for x, y, side in boxes:
+        made[y : y + side, x : x + side] = 220 + side // 4
+    return made
+
+
+def png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+
+
+ONE, TWO, NONE = photo((10, 20, 40)), photo((5, 5, 24), (60, 30, 50)), photo()
+
+
+def test_registry_lists_the_files_and_names_the_nearest() -> None:
+    assert {"haar", "none"} <= set(detectors.names())
+    with pytest.raises(UsageError) as caught:
+        detectors.load("har", 24)
+    assert str(caught.value) == "there is no detector 'har'; did you mean 'haar'?"
+
+
+@pytest.mark.parametrize("name", detectors.names())
+@pytest.mark.parametrize("shape", [(60, 80), (60, 80, 3), (1, 1), (1, 300, 3), (3000, 40)])
+def test_every_detector_takes_every_image(name: str, shape: tuple[int, ...]) -> None:
+    picture = np.random.default_rng(4).integers(0, 256, shape, dtype=np.uint8)
+    found = detectors.load(name, 24).detect(picture)
+    assert found.box.dtype == found.score.dtype == np.float32
+    assert found.box.shape == (len(found.score), 4)
+    assert np.isfinite(found.box).all()
+    area = found.box[:, 2] * found.box[:, 3]
+    assert (np.diff(area) <= 0).all()
+
+
+def test_none_is_the_whole_image() -> None:
+    found = detectors.load("none", 1000).detect(NONE)
+    assert found.box.tolist() == [[0, 0, 120, 90]]
+    assert found.score.tolist() == [1]
+
+
+def test_haar_finds_most_drawn_faces_where_they_are() -> None:
+    haar, drawn, hit, false = detectors.load("haar", 24), 0, 0, 0
+    for seed in range(8):
+        scene = synthetic.draw_scene(np.random.default_rng(seed))
+        found = haar.detect(scene.image).box
+        pairs = [max((overlap(one, box) for box in found), default=0) for one in scene.boxes]
+        drawn, hit = drawn + len(pairs), hit + sum(pair > 0.5 for pair in pairs)
+        false += len(found) - sum(pair > 0.5 for pair in pairs)
+    assert hit > 0.6 * drawn
+    assert false <= 0.1 * drawn
+
+
+def test_haar_maps_boxes_of_a_large_photo_back() -> None:
+    scene = synthetic.draw_scene(np.random.default_rng(1))
+    haar = detectors.load("haar", 24)
+    plain = haar.detect(scene.image).box
+    large = haar.detect(cv2.resize(scene.image, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)).box
+    assert len(plain) >= 1
+    for box in plain:
+        assert max(overlap(box * 6, one) for one in large) > 0.6
+
+
+def test_haar_leaves_out_faces_that_are_too_small() -> None:
+    scene = synthetic.draw_scene(np.random.default_rng(1))
+    widths = detectors.load("haar", 24).detect(scene.image).box[:, 2]
+    least = int(np.sort(widths)[-1]) - 1
+    assert (detectors.load("haar", least).detect(scene.image).box[:, 2] >= least).all()
+    assert len(detectors.load("haar", 350).detect(scene.image).box) == 0
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_largest_face_of_each_photo_becomes_a_row(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(one) for one in (TWO, NONE, ONE)])
+    notes, failures = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(size=32))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.channels == ("gray",)
+        assert out.classes == ("angry", "happy")
+        assert out.column("box").tolist() == [[60, 30, 50, 50], [10, 20, 40, 40]]
+        assert out.column("score").tolist() == pytest.approx([0.5, 0.4])
+        assert out.column("parent").tolist() == [0, 2]
+        assert out.column("source").tolist() == ["photo 0", "photo 2"]
+        assert out.column("subject").tolist() == ["person 0", "person 0"]
+        assert out.column("label").tolist() == [0, 0]
+        assert out.column("image").tolist() == [np.full((32, 32), 232).tolist(), np.full((32, 32), 230).tolist()]
+        assert out.column("digest").tobytes() == b"".join(image.digest(one) for one in out.column("image"))
+        assert not {"encoded", "height", "width"} & set(out.columns)
+    assert notes == ["1 of 3 photos show no face that haar finds and were left out: photo 1"]
+    assert failures == []
+
+
+@pytest.mark.usefixtures("squares")
+def test_all_faces_become_rows_the_largest_first(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(one) for one in (NONE, TWO, ONE)])
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="all", min_face=10))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box").tolist() == [[60, 30, 50, 50], [5, 5, 24, 24], [10, 20, 40, 40]]
+        assert out.column("parent").tolist() == [1, 1, 2]
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="all", min_face=30))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("parent").tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("squares")
+def test_margin_shows_more_of_the_photo(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(ONE)])
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(margin=0.25))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box").tolist() == [[10, 20, 40, 40]]  # the box stays the detector's
+        expected = face(image.to_gray(ONE), np.array([0, 10, 60, 60]), 0, 48)
+        assert np.array_equal(out.column("image"), expected[None])
+
+
+@pytest.mark.usefixtures("squares")
+def test_a_photo_without_a_face_can_be_kept_or_refused(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(one) for one in (NONE, ONE)])
+    notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(on_miss="keep"))
+    assert notes == ["1 of 2 photos show no face that haar finds and were kept whole: photo 0"]
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box").tolist() == [[0, 0, 0, 0], [10, 20, 40, 40]]
+        assert out.column("score").tolist() == pytest.approx([0, 0.4])
+        assert np.array_equal(out.column("image")[0], face(image.to_gray(NONE), np.array([0, 0, 120, 90]), 0, 48))
+    with pytest.raises(DataError) as caught:
+        run_stage(run_detect, made, tmp_path / "no.h5", DetectSpec(on_miss="fail"))
+    assert str(caught.value) == (
+        "photo 0: no face was found by the detector haar; "
+        "leave such photos out with --on-miss drop, or keep them whole with --on-miss keep"
+    )
+    assert not (tmp_path / "no.h5").exists()
+
+
+@pytest.mark.usefixtures("squares")
+def test_no_face_at_all_gives_a_store_without_rows(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(NONE)] * 5)
+    notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec())
+    assert notes == ["5 of 5 photos show no face that haar finds and were left out: photo 0, photo 1, photo 2, ..."]
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.rows == 0
+        assert {"image", "box", "label"} <= set(out.columns)
+
+
+@pytest.mark.usefixtures("squares")
+def test_a_photo_that_cannot_be_read_is_reported(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(ONE), png(ONE)[:-20], b""])
+    with pytest.raises(DataError) as caught:
+        run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec())
+    cut = f"the image is cut off before its end (PNG, {len(png(ONE)) - 20} bytes)"
+    assert str(caught.value) == f"photo 1: {cut}; leave such rows out with --on-error skip"
+    _, failures = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(), on_error="skip")
+    assert failures == [("photo 1", cut), ("photo 2", "the file is empty (zero bytes)")]
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("parent").tolist() == [0]
+
+
+@pytest.mark.usefixtures("squares")
+def test_dense_photos_are_searched_too(tmp_path) -> None:
+    rgb = write_samples(tmp_path / "rgb.h5", np.stack([ONE, NONE, TWO]), channels=("red", "green", "blue"))
+    gray = write_samples(tmp_path / "gray.h5", np.stack([image.to_gray(one) for one in (ONE, NONE, TWO)]))
+    for made in (rgb, gray):
+        run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec())
+        with open_store(tmp_path / "out.h5") as out:
+            assert out.column("box").tolist() == [[10, 20, 40, 40], [60, 30, 50, 50]]
+            assert out.column("parent").tolist() == [0, 2]
+
+
+def test_none_passes_crops_through(tmp_path) -> None:
+    faces = np.random.default_rng(9).integers(0, 256, (6, 48, 48), dtype=np.uint8)
+    box, score = np.full((6, 4), 7, np.float32), np.full(6, 0.5, np.float32)
+    made = write_samples(tmp_path / "in.h5", faces, box=box, score=score)
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(detector="none", margin=0.5))
+    with open_store(tmp_path / "out.h5") as out:
+        assert np.array_equal(out.column("image"), faces)
+        assert np.array_equal(out.column("box"), box)
+        assert np.array_equal(out.column("score"), score)
+    run_stage(run_detect, tmp_path / "out.h5", tmp_path / "small.h5", DetectSpec(detector="none", size=24))
+    with open_store(tmp_path / "small.h5") as out:
+        assert out.shape("image") == (24, 24)
+        assert np.array_equal(out.column("image")[0], image.resize(faces[0], 24, 24))
+
+
+def test_none_says_where_the_face_is_if_nobody_did(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", np.zeros((2, 30, 20), np.uint8))
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(detector="none"))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box").tolist() == [[0, 0, 20, 30]] * 2
+        assert out.column("score").tolist() == [1, 1]
+
+
+def test_stores_without_photos_are_refused(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", np.zeros((2, 30, 20, 3), np.uint8), channels=("gray", "gx", "gy"))
+    with pytest.raises(DataError) as caught:
+        run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec())
+    assert (
+        str(caught.value) == f"{made} has gradient channels, in which no face is found: run fer detect before gradients"
+    )
+
+
+def test_real_photos(tmp_path, shared_data) -> None:
+    names = ["0-f1-su-ph.jpg", "free-mountain-vector-01.jpg", "multi_face.jpg", "single_face.jpg"]
+    made = write_samples(tmp_path / "in.h5", [(shared_data / "photos" / name).read_bytes() for name in names])
+    notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="all"))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("parent").tolist() == [0, *[2] * 5, 3]  # five people in multi_face.jpg
+        assert out.column("image").std(axis=(1, 2)).min() > 20
+    assert notes == ["1 of 4 photos show no face that haar finds and were left out: photo 1"]
+    first = (tmp_path / "out.h5").read_bytes()
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="all"))
+    assert (tmp_path / "out.h5").read_bytes() == first

@@ -8,8 +8,8 @@ from ..ops.geometry import scaled, shrink
 from ..ops.image import to_gray
 from . import Faces
 
-#: Photos are searched at no more than this length (px): larger ones take longer and bring false faces, not faces.
-LONGEST = 1280
+#: Photos are searched at no more than this length (px): larger ones take longer and bring more false faces than faces.
+LONGEST = 1024
 #: The cascade's window, px: no smaller face can be found.
 WINDOW = 24
 #: Ratio of the sizes searched, and how many overlapping hits make a face: a step of 1.05 takes twice the time and finds
@@ -33,7 +33,7 @@ class Detector:
             )
 
     def detect(self, image: np.ndarray) -> Faces:
-        """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image; a face of under 24 px at length 1280 is not found."""
+        """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image; a face of under 24 px at length 1024 is not found."""
         small, factor = shrink(to_gray(image), LONGEST)
         least = max(WINDOW, round(self._min_face / factor))
         box, _, score = self._cascade.detectMultiScale3(

@@ -23,19 +23,25 @@ _SOURCES_TOLD = 3
 
 
 @dataclass(frozen=True)
-class DetectSpec(Spec):
-    """Settings of `fer detect`."""
+class SearchSpec(Spec):
+    """How faces are found and cropped, for whichever stage looks for them."""
 
     detector: str = option("haar", "What finds the faces; none: each photo is a face.", choices=detectors.names())
-    size: int = option(48, "Crops are SIZE x SIZE.", low=1, high=4096, metavar="PX")
     margin: float = option(
         0.0, "Share of the box to add on every side. Haar's box alone is how FER2013 is cropped.", low=0, high=2
     )
     keep: str = option("largest", "Faces of a photo that become rows.", choices=("largest", "all"))
+    min_face: int = option(32, "Leave out faces smaller than this: they show little expression.", low=1, metavar="PX")
+
+
+@dataclass(frozen=True)
+class DetectSpec(SearchSpec):
+    """Settings of `fer detect`."""
+
+    size: int = option(48, "Crops are SIZE x SIZE.", low=1, high=4096, metavar="PX")
     on_miss: str = option(
         "drop", "A photo without a face: left out, kept whole, or an error.", choices=("drop", "keep", "fail")
     )
-    min_face: int = option(24, "Leave out faces smaller than this.", low=1, metavar="PX")
 
 
 class Found(NamedTuple):
@@ -46,6 +52,11 @@ class Found(NamedTuple):
     score: np.ndarray  # (n,) float32
     missed: bool = False  # no face in it
     error: str = ""
+
+    @classmethod
+    def nothing(cls, missed: bool = False, error: str = "") -> "Found":
+        """A photo without a face, or one that could not be read."""
+        return cls([], np.zeros((0, 4), np.float32), np.zeros(0, np.float32), missed, error)
 
 
 class Search:
@@ -58,15 +69,15 @@ class Search:
 
     def __call__(self, photo: bytes | np.ndarray) -> Found:
         """The faces of an encoded photo, or of an (H, W) or (H, W, 3) image, the largest first."""
-        spec, nothing = self.spec, (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        spec = self.spec
         try:
             image = decode(photo) if isinstance(photo, bytes) else photo
         except DataError as error:
-            return Found([], *nothing, error=str(error))
+            return Found.nothing(error=str(error))
         box, score = self._detector().detect(image)
         if not len(box):
             if spec.on_miss != "keep":
-                return Found([], *nothing, missed=True)
+                return Found.nothing(missed=True)
             everything = np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
             crop = face(to_gray(image), everything, 0.0, spec.size)
             return Found([crop], np.zeros((1, 4), np.float32), np.zeros(1, np.float32), missed=True)

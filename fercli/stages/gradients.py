@@ -54,7 +54,7 @@ def run(src: Reader, dst: Writer, spec: GradientsSpec, log: Log) -> None:
     log.total(src.rows)
     for block in src.blocks():
         for piece in pieces(block, _row_bytes(src, spec)):
-            dst.append(_transform(piece, spec))
+            dst.append(transform(piece, spec))
             log.advance(block_rows(piece))
 
 
@@ -63,7 +63,8 @@ def _row_bytes(src: Reader, spec: GradientsSpec) -> int:
     return height * width * len(GRADIENTS) + (4 * FEATURES if spec.hog else 0)
 
 
-def _transform(block: Block, spec: GradientsSpec) -> Block:
+def transform(block: Block, spec: GradientsSpec) -> Block:
+    """The block with what the settings ask for; its `image` is (N, H, W) or (N, H, W, 3) RGB."""
     images = block["image"]
     if spec.size:
         images = np.stack([resize(image, spec.size, spec.size) for image in images])

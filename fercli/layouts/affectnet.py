@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..errors import DataError
 from ..labels import AFFECTNET_CODES, EMOTIONS_CONTEMPT
-from .base import Listing, Options, Record, images, text_lines
+from .base import Listing, Options, Record, text_lines
 from .source import Source
 
 NAME = "affectnet"
@@ -31,13 +31,13 @@ def scan(source: Source, options: Options) -> Listing:
     lists = _lists(source)
     if not lists:
         raise DataError(f"{source.path} holds no training.csv or validation.csv with the column {_PATH}")
-    photos = {"/".join(name.split("/")[-2:]): name for name in images(source)}
+    photos = {"/".join(name.split("/")[-2:]): name for name in source.photos}
     listing = Listing(EMOTIONS_CONTEMPT, [])
     for name in lists:
         _add(listing, source, name, photos)
     unlabelled = sum(record.label < 0 for record in listing.records)
     if unlabelled:
-        listing.notes.append(f"{unlabelled:,} rows are none, uncertain or no face: unlabelled")
+        listing.notes.append(f"unlabelled rows (none, uncertain or no face): {unlabelled:,}")
     return listing
 
 

@@ -9,9 +9,11 @@ import posixpath
 import stat
 import tarfile
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, BinaryIO, NamedTuple
 
 from ..errors import DataError
@@ -35,19 +37,22 @@ class Member(NamedTuple):
 
     name: str
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], IO[bytes]] | None  # None for a device or a pipe
     target: str = ""
 
 
 class Archive(SingleFile):
-    """The files of an archive. Raises DataError for a member that points outside, or that is there twice."""
+    """The files of an archive; `file`, which the members lie in, is closed when the source is let go.
 
-    def __init__(self, path: str, members: Iterator[Member]) -> None:
+    Raises DataError for a member that points outside, that is there twice, or that is no file.
+    """
+
+    def __init__(self, path: str, file: IO[bytes] | zipfile.ZipFile, members: Iterator[Member]) -> None:
         super().__init__(path)
+        weakref.finalize(self, file.close)
         self._members: dict[str, Member] = {}
-        with _damage(path):
-            for member in members:
-                self._add(member)
+        for member in members:
+            self._add(member)
 
     def names(self) -> list[str]:
         return sorted(name for name in self._members if not any(map(is_litter, name.split("/"))))
@@ -70,6 +75,8 @@ class Archive(SingleFile):
             raise self._refusal(member.name, "points outside the archive")
         if _is_outside(target):
             raise self._refusal(member.name, f"is a link to {target!r}, outside the archive")
+        if not member.open:
+            raise self._refusal(member.name, "is a device or a pipe")
         if name in self._members:
             raise self._refusal(member.name, "is there twice")
         self._members[name] = member._replace(name=name, target=target)
@@ -104,20 +111,25 @@ def open_archive(path: str) -> Archive | None:
             head = file.read(512)
     except (DataError, OSError) as error:
         raise DataError(f"{path}: {error}") from None
-    if head[:4] in (b"PK\3\4", b"PK\5\6"):
-        return Archive(path, _zip_members(path))
-    for magic, decompressor in _DECOMPRESSORS.items():
-        if head.startswith(magic):
-            return Archive(path, _tar_members(path, decompressor))
-    if head[257:262] == b"ustar":
-        return Archive(path, _tar_members(path))
+    if not head:
+        raise DataError(f"{path} is empty (zero bytes)")
+    with _damage(path):
+        if head[:4] in (b"PK\3\4", b"PK\5\6"):
+            archive = zipfile.ZipFile(path)
+            return Archive(path, archive, _zip_members(archive))
+        for magic, decompressor in _DECOMPRESSORS.items():
+            if head.startswith(magic):
+                file = _inflated(path, decompressor)
+                return Archive(path, file, _tar_members(file))
+        if head[257:262] == b"ustar":
+            file = open_regular(path)
+            return Archive(path, file, _tar_members(file))
     if path.lower().endswith(_SUFFIXES):
-        raise DataError(f"{path} is empty" if not head else f"{path} is not the archive that its name says")
+        raise DataError(f"{path} is not the archive that its name says")
     return None
 
 
-def _zip_members(path: str) -> Iterator[Member]:
-    archive = zipfile.ZipFile(path)
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")  # some Windows tools write the wrong separator
         target = ""
@@ -125,33 +137,39 @@ def _zip_members(path: str) -> Iterator[Member]:
             with archive.open(info) as file:
                 target = posixpath.join(posixpath.dirname(name), os.fsdecode(file.read(4096)))
         if not info.is_dir() or _is_outside(name):
-            yield Member(name, info.file_size, lambda info=info: archive.open(info), target)
+            yield Member(name, info.file_size, partial(_open_unlocked, archive, info), target)
 
 
-def _tar_members(path: str, decompressor: Callable[[BinaryIO], IO[bytes]] | None = None) -> Iterator[Member]:
-    file = _inflated(path, decompressor) if decompressor else open_regular(path)
+def _open_unlocked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    if info.flag_bits & 1:
+        raise DataError("it is encrypted: unpack the archive with its password and ingest the folder")
+    return archive.open(info)
+
+
+def _tar_members(file: IO[bytes]) -> Iterator[Member]:
     archive = tarfile.TarFile(fileobj=file, mode="r", encoding="utf-8", errors="surrogateescape")
     for info in archive:
         target = info.linkname if info.islnk() or info.issym() else ""
         if info.issym():
             target = posixpath.join(posixpath.dirname(info.name), target)
-        if info.isreg() or target or _is_outside(info.name):
-            yield Member(info.name, info.size, lambda info=info: archive.extractfile(info), target)
-        elif not info.isdir():
-            raise DataError(f"{path} is refused: its member {info.name!r} is a device or a pipe, not a file")
+        if not info.isdir() or _is_outside(info.name):
+            is_file = info.isreg() or target
+            yield Member(info.name, info.size, partial(archive.extractfile, info) if is_file else None, target)
 
 
 def _inflated(path: str, decompressor: Callable[[BinaryIO], IO[bytes]]) -> IO[bytes]:
     """The decompressed bytes of a file, so that its members can be read in any order."""
-    spool = tempfile.SpooledTemporaryFile(_MEMORY)  # noqa: SIM115 - the archive reads it as long as it lives
     limit, grown = max(MAX_TAR, MAX_GROWTH * os.path.getsize(path)), 0
-    with open_regular(path) as file, decompressor(file) as stream:
-        while chunk := stream.read(_CHUNK):
-            grown += len(chunk)
-            if grown > limit:
-                raise DataError(f"{path} is refused: it grows beyond {limit >> 30} GiB when it is decompressed")
-            spool.write(chunk)
-    spool.seek(0)
+    with contextlib.ExitStack() as on_error:
+        spool = on_error.enter_context(tempfile.SpooledTemporaryFile(_MEMORY))
+        with open_regular(path) as file, decompressor(file) as stream:
+            while chunk := stream.read(_CHUNK):
+                grown += len(chunk)
+                if grown > limit:
+                    raise DataError(f"{path} is refused: it grows beyond {limit >> 30} GiB when it is decompressed")
+                spool.write(chunk)
+        spool.seek(0)
+        on_error.pop_all()  # the archive owns it from here
     return spool
 
 
@@ -168,7 +186,7 @@ def _damage(path: str = "") -> Iterator[None]:
         reason = str(unreadable(error))
     except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         reason = f"it is damaged or cut off: {error}"
-    except (NotImplementedError, RuntimeError) as error:  # a compression that Python lacks, or encryption
+    except NotImplementedError as error:  # a compression that Python lacks
         reason = f"it cannot be read: {error}"
     else:
         return

@@ -4,7 +4,7 @@ import re
 
 from ..labels import EMOTIONS_CONTEMPT, canonical
 from . import folder
-from .base import Listing, Options, images, mostly
+from .base import Listing, Options, mostly
 from .source import Source
 
 NAME = "ck48"
@@ -15,7 +15,7 @@ _NAME = re.compile(r"(?:^|/)((S\d{3})_\d{3})_\d{8}\.png$")
 
 
 def matches(source: Source) -> bool:
-    names = images(source)
+    names = source.photos
     return mostly(names, _NAME) and any(canonical(part) in EMOTIONS_CONTEMPT for part in names[0].split("/")[:-1])
 
 

@@ -39,7 +39,7 @@ def scan(source: Source, options: Options) -> Listing:
     for sequence, name in sorted(labels.items()):
         _add(listing, sequence, sorted(frames.pop(sequence, [])), name, _emotion(source, name), options)
     if frames:
-        listing.notes.append(f"{len(frames)} sequences without a label are left out")
+        listing.notes.append(f"sequences left out, having no label: {len(frames)}")
     return listing
 
 

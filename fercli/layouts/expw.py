@@ -7,7 +7,7 @@ and code.
 import re
 
 from ..labels import EMOTIONS, EXPW_CODES
-from .base import Listing, Options, Record, images, only, text_lines
+from .base import Listing, Options, Record, only, text_lines
 from .source import Source
 
 NAME = "expw"
@@ -24,7 +24,7 @@ def matches(source: Source) -> bool:
 
 def scan(source: Source, options: Options) -> Listing:
     labels = only([name for name in source.names() if _LIST.search(name)], "label.lst", source)
-    photos = {name.rpartition("/")[2]: name for name in images(source)}
+    photos = {name.rpartition("/")[2]: name for name in source.photos}
     listing = Listing(EMOTIONS, [])
     for row, line in enumerate(text_lines(source, labels), start=1):
         record = _record(line, photos)

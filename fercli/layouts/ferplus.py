@@ -36,7 +36,7 @@ class Votes:
     def joined(self, block: Block, rows: np.ndarray) -> Block:
         """The block of csv rows `rows` (from 1) with votes, and the labels that they give; DataError: another order."""
         if rows[-1] > len(self.split):
-            raise DataError(f"{self.path} has {len(self.split):,} rows, fewer than the csv; {_ORDER}")
+            raise DataError(f"{self.path} has {len(self.split):,} rows, but the csv has more; {_ORDER}")
         differing = np.flatnonzero(self.split[rows - 1] != block["split"])
         if len(differing):
             raise DataError(f"row {rows[differing[0]]} has another usage in {self.path} than in the csv; {_ORDER}")

@@ -5,9 +5,11 @@ Names are relative POSIX paths; bytes that are not UTF-8 travel as surrogate esc
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -15,6 +17,8 @@ from ..errors import DataError
 
 #: A file above this size is not read into memory: no photo is that large.
 MAX_FILE = 1 << 30
+#: What the names of photos end in.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _CHUNK = 1 << 20
 _LINES = 4 << 20  # bytes that are cut into lines at a time
@@ -32,6 +36,11 @@ class Source:
     def names(self) -> list[str]:
         """The names of all files, in order."""
         raise NotImplementedError
+
+    @functools.cached_property
+    def photos(self) -> list[str]:
+        """The names that are those of photos."""
+        return [name for name in self.names() if is_image(name)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; DataError says why it cannot be read."""
@@ -97,6 +106,27 @@ class Drawn(Source):
 
     def digest(self, names: Iterable[str] = ()) -> str:
         return hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
+
+
+class StandardInput(Source):
+    """One photo on standard input."""
+
+    flat = True
+
+    def __init__(self) -> None:
+        super().__init__("standard input")
+        self._digest = ""
+
+    def names(self) -> list[str]:
+        return [self.path]
+
+    def read(self, name: str) -> bytes:
+        data = sys.stdin.buffer.read()
+        self._digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        return data
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        return self._digest
 
 
 class Files(Source):
@@ -187,6 +217,11 @@ class SingleFile(Source):
 
     def _remember(self, digest: bytes) -> None:
         self._digest = digest
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is a photo."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_litter(part: str) -> bool:

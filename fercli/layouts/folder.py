@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 
 from ..errors import DataError
 from ..labels import EMOTIONS_CONTEMPT, canonical, ordered
-from .base import SPLIT_WORDS, Listing, Options, Record, images, is_image
+from .base import SPLIT_WORDS, Listing, Options, Record
+from .files import is_image
 from .source import Source
 
 NAME = "folder"
@@ -14,11 +15,11 @@ OPTIONS = ()
 
 
 def matches(source: Source) -> bool:
-    return bool(images(source))
+    return bool(source.photos)
 
 
 def scan(source: Source, options: Options) -> Listing:
-    names = images(source)
+    names = source.photos
     return _flat(names) if source.flat else _tree(names, _left_out(source))
 
 
@@ -65,6 +66,4 @@ def _left_out(source: Source) -> list[str]:
     others = [PurePosixPath(name).suffix.lower() or "no suffix" for name in source.names() if not is_image(name)]
     if not others:
         return []
-    return [
-        f"{len(others):,} files of {source.path} that are no photos are left out ({', '.join(sorted(set(others)))})"
-    ]
+    return [f"files left out, being no photos: {len(others):,} ({', '.join(sorted(set(others)))})"]

@@ -3,7 +3,7 @@
 import re
 
 from ..labels import EMOTIONS, JAFFE_CODES
-from .base import Listing, Options, Record, images, mostly, named_records
+from .base import Listing, Options, Record, mostly, named_records
 from .source import Source
 
 NAME = "jaffe"
@@ -14,11 +14,11 @@ _NAME = re.compile(rf"(?:^|/)([A-Z]{{2}})\.({'|'.join(JAFFE_CODES)})\d\.\d{{1,3}
 
 
 def matches(source: Source) -> bool:
-    return mostly(images(source), _NAME)
+    return mostly(source.photos, _NAME)
 
 
 def scan(source: Source, options: Options) -> Listing:
     def record(name: str, found: re.Match[str]) -> Record:
         return Record(name, EMOTIONS.index(JAFFE_CODES[found[2]]), subject=found[1])
 
-    return named_records(images(source), _NAME, "KA.AN1.39.tiff", record, EMOTIONS)
+    return named_records(source.photos, _NAME, "KA.AN1.39.tiff", record, EMOTIONS)

@@ -3,7 +3,7 @@
 import re
 
 from ..labels import EMOTIONS, KDEF_CODES
-from .base import Listing, Options, Record, images, mostly, named_records
+from .base import Listing, Options, Record, mostly, named_records
 from .source import Source
 
 NAME = "kdef"
@@ -14,11 +14,11 @@ _NAME = re.compile(rf"(?:^|/)[AB]([FM]\d\d)({'|'.join(KDEF_CODES)})(?:FL|HL|S|HR
 
 
 def matches(source: Source) -> bool:
-    return mostly(images(source), _NAME)
+    return mostly(source.photos, _NAME)
 
 
 def scan(source: Source, options: Options) -> Listing:
     def record(name: str, found: re.Match[str]) -> Record:
         return Record(name, EMOTIONS.index(KDEF_CODES[found[2].upper()]), subject=found[1].upper())
 
-    return named_records(images(source), _NAME, "AF01ANS.JPG", record, EMOTIONS)
+    return named_records(source.photos, _NAME, "AF01ANS.JPG", record, EMOTIONS)

@@ -8,7 +8,7 @@ DATASET/train/5/train_00001_aligned.jpg.
 import re
 
 from ..labels import EMOTIONS, RAFDB_CODES
-from .base import Listing, Options, Record, images, mostly, named_records, only, text_lines
+from .base import Listing, Options, Record, mostly, named_records, only, text_lines
 from .source import Source
 
 NAME = "rafdb"
@@ -21,12 +21,12 @@ _MIRROR = re.compile(r"(?:^|/)(train|test)/([1-7])/\1_\d+_aligned\.jpg$")
 
 
 def matches(source: Source) -> bool:
-    return bool(_lists(source)) or mostly(images(source), _MIRROR)
+    return bool(_lists(source)) or mostly(source.photos, _MIRROR)
 
 
 def scan(source: Source, options: Options) -> Listing:
-    if not _lists(source) and mostly(images(source), _MIRROR):
-        return named_records(images(source), _MIRROR, "train/5/train_00001_aligned.jpg", _mirrored, EMOTIONS)
+    if not _lists(source) and mostly(source.photos, _MIRROR):
+        return named_records(source.photos, _MIRROR, "train/5/train_00001_aligned.jpg", _mirrored, EMOTIONS)
     name = only(_lists(source), "basic/EmoLabel/list_patition_label.txt", source)
     return _listed(source, name, root=name[: name.rindex("EmoLabel/")])
 

@@ -8,7 +8,7 @@ import re
 
 from ..errors import UsageError
 from ..spec import nearest
-from .base import Listing, Options, Record, images, mostly, named_records
+from .base import Listing, Options, Record, mostly, named_records
 from .source import Source
 
 NAME = "utkface"
@@ -20,7 +20,7 @@ _HIGHEST = {"age": 120, "gender": 1, "race": 4}
 
 
 def matches(source: Source) -> bool:
-    return mostly(images(source), _NAME)
+    return mostly(source.photos, _NAME)
 
 
 def scan(source: Source, options: Options) -> Listing:
@@ -31,7 +31,7 @@ def scan(source: Source, options: Options) -> Listing:
     def record(name: str, found: re.Match[str]) -> Record:
         return Record(name, attributes={kind: _value(kind, found[kind]) for kind in options.attribute})
 
-    return named_records(images(source), _NAME, "25_1_0_20170109213057986.jpg", record)
+    return named_records(source.photos, _NAME, "25_1_0_20170109213057986.jpg", record)
 
 
 def _value(kind: str, text: str | None) -> int:

@@ -1,5 +1,6 @@
 """Ingest: published data sets, folders, archives, csv files and lists of photos into one store of samples."""
 
+import functools
 import itertools
 import os
 import sys
@@ -13,8 +14,7 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..labels import ordered, translation
 from ..layouts import Listing, Options, Source, Table, get, names, open_source, recognise
-from ..layouts.base import is_image
-from ..layouts.files import Files, unreadable
+from ..layouts.files import Files, is_image, unreadable
 from ..ops.image import decode, digest
 from ..spec import flag_of, option
 from ..store import Block, Writer, block_rows
@@ -161,14 +161,15 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
     for block in part.plan.blocks(report):
         if not dense and "image" in block:
             raise DataError(
-                f"{part.source.path} holds pixels, not files, and another source photos that are not gray or of another "
-                "size: ingest them into two stores"
+                f"{part.source.path} holds pixels, and another source photos in colour or of another size: "
+                "ingest them into two stores"
             )
         images = block["image"] if dense else map(decode, block["encoded"])
         sums = b"".join(digest(photos.to_gray_if_equal(image)) for image in images)
         yield {**block, "digest": np.frombuffer(sums, np.uint8).reshape(-1, 16)}
 
 
+@functools.lru_cache(maxsize=16)  # `digests` and `run` look at the same sources
 def _part(source: Source, spec: IngestSpec) -> _Part:
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)

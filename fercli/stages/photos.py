@@ -23,7 +23,7 @@ class NotDense(Exception):
 
 
 class Photo(NamedTuple):
-    """A photo that was decoded, which checks it, or the `error` that says why not. `image`: where it is gray and small."""
+    """A photo that was decoded, which checks it, or the `error` why not. `image` is there if it is gray and small."""
 
     record: Record
     data: bytes = b""

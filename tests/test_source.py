@@ -1,0 +1,274 @@
+"""Folders, files, lists and archives as one view; and what of them is refused."""
+
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fercli.errors import DataError, FerError, UsageError
+from fercli.layouts import archive, files, open_source
+from fercli.layouts.files import Files, Source
+from tests.trees import ARCHIVES, pack, plant, tar_of
+
+TREE = {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/c/3.jpg": b"three"}
+
+
+def told(call: Callable[[], Any], error: type[FerError] = DataError) -> str:
+    with pytest.raises(error) as caught:
+        call()
+    return str(caught.value)
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def contents(source: Source) -> dict[str, bytes]:
+    return {name: source.read(name) for name in source.names()}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_holds_what_the_folder_held(kind: str, tmp_path: Path):
+    folder = plant(tmp_path / "d", TREE)
+    source = open_source(str(pack(folder, kind)))
+    assert contents(source) == contents(open_source(str(folder))) == TREE
+    with source.stream("b/c/3.jpg") as stream:
+        assert stream.read(2) + stream.read(9) + stream.read(9) == b"three"
+
+
+def test_digest_of_a_folder_depends_on_names_and_bytes_alone(tmp_path: Path):
+    first, second = (open_source(str(plant(tmp_path / name, TREE))) for name in ("d", "e"))
+    contents(second)  # one has been read before, the other is read for its digest
+    assert first.digest(first.names()) == second.digest(second.names())
+    assert first.digest() != open_source(str(tmp_path / "d")).digest()
+    plant(tmp_path / "d", {"a/1.jpg": b"0ne"})
+    changed = open_source(str(tmp_path / "d"))
+    assert changed.digest(changed.names()) != first.digest()
+
+
+def test_digest_reads_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = open_source(str(plant(tmp_path / "d", TREE)))
+    table = open_source(str(plant(tmp_path, {"t.csv": "a,b\n"}) / "t.csv"))
+    contents(folder)
+    with table.stream("t.csv") as stream:
+        assert list(stream.lines()) == [[b"a,b"], []]
+    monkeypatch.setattr(files, "open_regular", None)
+    assert len(folder.digest(folder.names())) == len(table.digest()) == 32
+
+
+def test_digest_of_a_file_is_that_of_its_bytes_however_read(tmp_path: Path):
+    path = str(plant(tmp_path, {"t.csv": b"x" * 3_000_000}) / "t.csv")
+    read, unread = open_source(path), open_source(path)
+    with read.stream("t.csv") as stream:
+        while stream.read(1234567):
+            pass
+    assert read.digest() == unread.digest()
+
+
+def test_digest_of_an_unreadable_photo_is_told_apart(tmp_path: Path):
+    gone, there = Files("list", ["gone.jpg"]), Files("list", [str(plant(tmp_path, {"a.jpg": b""}) / "a.jpg")])
+    assert gone.digest(gone.names()) != there.digest(there.names())
+
+
+def test_lines_are_whole_however_the_file_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_LINES", 5)
+    source = open_source(str(plant(tmp_path, {"t.csv": b"one\r\n\ntwo,three\n \nfour"}) / "t.csv"))
+    with source.stream("t.csv") as stream:
+        assert [line for lines in stream.lines() for line in lines] == [b"one", b"two,three", b"four"]
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path):
+    source = open_source(str(plant(tmp_path, {"t.csv": b"a\nb\n" + b"x" * (5 << 20)}) / "t.csv"))
+    with source.stream("t.csv") as stream:
+        assert told(lambda: list(stream.lines())) == "line 3 is longer than 1 MiB: this is no table of rows"
+
+
+def test_litter_is_left_out(tmp_path: Path):
+    files_ = {
+        "a.jpg": b"",
+        "Thumbs.db": b"",
+        ".a.jpg": b"",
+        ".git/b.jpg": b"",
+        "__MACOSX/._a.jpg": b"",
+        "x/desktop.ini": b"",
+    }
+    folder = plant(tmp_path / "d", files_)
+    assert open_source(str(folder)).names() == ["a.jpg"]
+    assert open_source(str(pack(folder, "zip"))).names() == ["a.jpg"]
+
+
+def test_loops_of_links_end_and_real_folders_give_the_names(tmp_path: Path):
+    folder = plant(tmp_path / "d", {"sad/a.jpg": b"a"})
+    (folder / "sad" / "up").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "sad")
+    (folder / "self").symlink_to(folder / "self")
+    elsewhere = plant(tmp_path / "e", {"b.jpg": b"b"})
+    (folder / "happy").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    assert open_source(str(folder)).names() == ["happy/b.jpg", "sad/a.jpg", "self"]
+
+
+def test_unreadable_photos_say_why(tmp_path: Path):
+    folder = plant(tmp_path / "d", {"a.jpg": b"a"})
+    (folder / "gone.jpg").symlink_to("nowhere")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    source = open_source(str(folder))
+    assert source.names() == ["a.jpg", "gone.jpg", "loop.jpg", "pipe.jpg"]
+    assert told(lambda: source.read("gone.jpg")) == "it cannot be read: No such file or directory"
+    assert told(lambda: source.read("loop.jpg")) == "it cannot be read: Too many levels of symbolic links"
+    assert told(lambda: source.read("pipe.jpg")) == "it is not a regular file"
+    assert told(lambda: source.read("a\0.jpg")) == "it cannot be read: embedded null byte"
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = open_source(str(plant(tmp_path / "d", {"x/a.jpg": b"a"})))
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)  # as root, the tests may read everything
+    assert told(source.names) == f"the folder {tmp_path}/d/ cannot be listed: Permission denied"
+
+
+def test_names_with_newlines_and_bytes_that_are_not_utf8(tmp_path: Path):
+    raw = [b"a\nb.jpg", b"h\xe4ppy.jpg"]
+    (tmp_path / "d").mkdir()
+    for name in raw:
+        (tmp_path / "d" / os.fsdecode(name)).write_bytes(name)
+    folder = open_source(str(tmp_path / "d"))
+    assert [os.fsencode(name) for name in folder.names()] == raw
+    assert [folder.read(name) for name in folder.names()] == raw
+    with tarfile.open(tmp_path / "d.tar", "w", format=tarfile.GNU_FORMAT) as made:
+        for name in folder.names():
+            made.add(tmp_path / "d" / name, name)
+    assert contents(open_source(str(tmp_path / "d.tar"))) == contents(folder)
+
+
+def test_a_file_larger_than_any_photo_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.jpg"
+    with open(path, "wb") as file:
+        file.truncate((1 << 30) + 1)  # sparse: takes no room
+    assert told(lambda: Files("list", [str(path)]).read(str(path))) == "the file is larger than 1 GiB"
+    member = tarfile.TarInfo("a.jpg")
+    packed = open_source(str(tar_of(tmp_path / "a.tar", member, content=b"1234")))
+    monkeypatch.setattr(archive, "MAX_FILE", 3)
+    assert told(lambda: packed.read("a.jpg")) == "the file is larger than 0 GiB"
+
+
+def test_missing_and_empty_paths(tmp_path: Path):
+    assert told(lambda: open_source(f"{tmp_path}/x")) == f"{tmp_path}/x: it cannot be read: No such file or directory"
+    assert told(lambda: open_source("-"), UsageError).startswith("'-' is no data set: ")
+    for name in ("e.csv", "e.zip", "e.tar.xz"):
+        plant(tmp_path, {name: b""})
+        assert told(lambda name=name: open_source(f"{tmp_path}/{name}")) == f"{tmp_path}/{name} is empty (zero bytes)"
+    plant(tmp_path, {"text.tar": b"no archive"})
+    assert (
+        told(lambda: open_source(f"{tmp_path}/text.tar"))
+        == f"{tmp_path}/text.tar is not the archive that its name says"
+    )
+
+
+OUTSIDE = {
+    "up": (tarfile.TarInfo("x/../../a.jpg"), "'x/../../a.jpg' points outside the archive"),
+    "absolute": (tarfile.TarInfo("/etc/a.jpg"), "'/etc/a.jpg' points outside the archive"),
+    "link": (link("x/a.jpg", "../../b.jpg"), "'x/a.jpg' is a link to '../b.jpg', outside the archive"),
+    "absolute link": (link("a.jpg", "/etc/passwd"), "'a.jpg' is a link to '/etc/passwd', outside the archive"),
+    "hard link": (link("a.jpg", "../b.jpg", tarfile.LNKTYPE), "'a.jpg' is a link to '../b.jpg', outside the archive"),
+    "device": (link("a.jpg", "", tarfile.CHRTYPE), "'a.jpg' is a device or a pipe"),
+    "pipe": (link("a.jpg", "", tarfile.FIFOTYPE), "'a.jpg' is a device or a pipe"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_tar_members_that_point_outside(case: str, tmp_path: Path):
+    member, reason = OUTSIDE[case]
+    path = tar_of(tmp_path / "a.tar", tarfile.TarInfo("fine.jpg"), member, content=b"a")
+    assert told(lambda: open_source(str(path))) == (
+        f"{path} is refused: its member {reason}; unpack it yourself and ingest the folder"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "reason"),
+    [
+        ("../a.jpg", stat.S_IFREG, "'../a.jpg' points outside the archive"),
+        ("..\\a.jpg", stat.S_IFREG, "'../a.jpg' points outside the archive"),
+        ("/a.jpg", stat.S_IFREG, "'/a.jpg' points outside the archive"),
+        ("a/b.jpg", stat.S_IFLNK, "'a/b.jpg' is a link to '../c.jpg', outside the archive"),
+    ],
+)
+def test_zip_members_that_point_outside(name: str, mode: int, reason: str, tmp_path: Path):
+    path, info = tmp_path / "a.zip", zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr(info, "../../c.jpg")
+    assert told(lambda: open_source(str(path))) == (
+        f"{path} is refused: its member {reason}; unpack it yourself and ingest the folder"
+    )
+
+
+def test_members_that_are_there_twice(tmp_path: Path):
+    path = tar_of(tmp_path / "a.tar", tarfile.TarInfo("a.jpg"), tarfile.TarInfo("./a.jpg"), content=b"a")
+    assert told(lambda: open_source(str(path))) == (
+        f"{path} is refused: its member './a.jpg' is there twice; unpack it yourself and ingest the folder"
+    )
+
+
+def test_links_inside_an_archive_are_followed(tmp_path: Path):
+    members = [
+        tarfile.TarInfo("x/a.jpg"),
+        link("y/b.jpg", "../x/a.jpg"),
+        link("c.jpg", "y/b.jpg"),
+        link("d.jpg", "x/a.jpg", tarfile.LNKTYPE),
+        link("gone.jpg", "nowhere.jpg"),
+        link("l1.jpg", "l2.jpg"),
+        link("l2.jpg", "l1.jpg"),
+    ]
+    source = open_source(str(tar_of(tmp_path / "a.tar", *members, content=b"a")))
+    assert [source.read(name) for name in ("x/a.jpg", "y/b.jpg", "c.jpg", "d.jpg")] == [b"a"] * 4
+    assert told(lambda: source.read("gone.jpg")) == "it is a link to 'nowhere.jpg', which the archive does not hold"
+    assert told(lambda: source.read("l1.jpg")) == "it is a link in a loop of links"
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_archives_that_are_cut_off(kind: str, tmp_path: Path):
+    path = pack(plant(tmp_path / "d", {f"{at}.jpg": os.urandom(2000) for at in range(20)}), kind)
+    path.write_bytes(path.read_bytes()[:-12000])
+    assert told(lambda: open_source(str(path))).startswith(f"{path}: it is damaged or cut off: ")
+
+
+def test_a_zip_member_that_is_damaged_or_locked(tmp_path: Path):
+    path = pack(plant(tmp_path / "d", {"a.jpg": bytes(range(256)), "b.jpg": b"b"}), "zip")
+    data = bytearray(path.read_bytes())
+    data[40] ^= 0xFF  # within the bytes of a.jpg
+    data[data.rindex(b"PK\1\2") + 8] |= 1  # b.jpg claims to be encrypted
+    data[data.rindex(b"PK\3\4") + 6] |= 1
+    path.write_bytes(data)
+    source = open_source(str(path))
+    assert told(lambda: source.read("a.jpg")).startswith("it is damaged or cut off: ")
+    assert told(lambda: source.read("b.jpg")) == (
+        "it is encrypted: unpack the archive with its password and ingest the folder"
+    )
+
+
+@pytest.mark.parametrize("kind", ["tar.xz", "tar.gz", "tar.bz2"])
+def test_a_bomb_is_refused_while_it_grows(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = pack(plant(tmp_path / "d", {"a.jpg": bytes(30 << 20)}), kind)
+    assert open_source(str(path)).names() == ["a.jpg"]  # 30 MiB are no bomb, however small they were
+    monkeypatch.setattr(archive, "MAX_TAR", 1 << 20)
+    monkeypatch.setattr(archive, "MAX_GROWTH", 2)
+    assert told(lambda: open_source(str(path))) == f"{path} is refused: it grows beyond 0 GiB when it is decompressed"
+
+
+def test_large_decompressed_archives_leave_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archive, "_MEMORY", 1000)
+    source = open_source(str(pack(plant(tmp_path / "d", TREE), "tar.xz")))
+    assert contents(source) == TREE

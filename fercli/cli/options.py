@@ -46,6 +46,8 @@ on_error = click.option(
     help="What a bad row does: fail the run, or be left out and counted (exit 4).",
 )
 model = click.option("-m", "--model", metavar="MODEL", help="Model store made by fer train.")
+files_from = click.option("--files-from", metavar="FILE", help="Read the photos listed in FILE, one a line; -: stdin.")
+null = click.option("-0", "--null", is_flag=True, help="Paths in --files-from end with a zero byte, not a line end.")
 
 
 def console(command: Command) -> Command:
@@ -54,12 +56,17 @@ def console(command: Command) -> Command:
 
 
 def stage(spec: type[Spec]) -> Callable[[Command], Command]:
-    """All that a stage over stores takes: IN, OUT, its own settings, and the run options."""
+    """All that a stage over stores takes: IN and what `run` adds."""
+    return lambda command: inputs(run(spec)(command))
+
+
+def run(spec: type[Spec]) -> Callable[[Command], Command]:
+    """What every stage takes that writes a store: OUT, its own settings, and how to run."""
 
     def decorate(command: Command) -> Command:
         for add in (console, machine, on_error, dry_run, force):
             command = add(command)
-        return inputs(output(settings(spec)(command)))
+        return output(settings(spec)(command))
 
     return decorate
 

@@ -11,15 +11,18 @@ from .console import Console
 from .options import given
 
 
-def run_stage(stage: Stage, spec: type[Spec], arguments: dict[str, Any]) -> None:
-    """Runs a stage over the stores named on the command line, with what `options.stage` parsed."""
+def run_stage(stage: Stage, spec: type[Spec], arguments: dict[str, Any], recipe: dict[str, Any] | None = None) -> None:
+    """Runs a stage over the stores named on the command line, with what `options.stage` parsed.
+
+    `recipe` has the settings that take the place of the defaults.
+    """
     console = click.get_current_context().find_object(Console)
     log = Log(arguments["on_error"], console)
     outcome = run_on_stores(
         stage,
         arguments["inputs"] or ("-",),
         arguments["output"],
-        given(spec, arguments),
+        given(spec, arguments, recipe),
         log,
         force=arguments["force"],
         dry_run=arguments["dry_run"],
@@ -35,7 +38,7 @@ def tell(console: Console, outcome: Outcome) -> None:
     elif outcome.dry_run:
         text = f"{where} would be written"
     else:
-        text = f"{outcome.rows:,} rows to {where}"
+        text = f"{'the model' if outcome.stage == 'train' else f'{outcome.rows:,} rows'} to {where}"
         if outcome.failures:
             text += f", {len(outcome.failures):,} failed"
     console.summary(text, outcome.as_dict(), outcome.failures)

@@ -38,6 +38,7 @@ class Model:
     classes: tuple[str, ...]
     channels: tuple[str, ...]
     trained_on: np.ndarray  # (M, 16) uint8, digests of the pictures it was trained on
+    provenance: list[dict[str, Any]]  # of the model: the stages that made its training data, and fer train
 
     def probabilities(self, images: np.ndarray, batch: int) -> np.ndarray:
         """(N, K) float32 of images (N, H, W[, C]) uint8 of the model's size and channels."""
@@ -62,7 +63,7 @@ def save(
     dst.document("model", asdict(card) | ({"run": dict(run)} if run else {}))
     if augment is not None:
         dst.document("augment", augment)
-    for name, values in weights.items():
+    for name, values in sorted(weights.items()):  # a resumed run holds them in another order
         dst.array(f"weights/{name}", values.detach().cpu().numpy())
     for name, series in history.items():
         dst.array(f"history/{name}", np.array(series, np.float64))
@@ -94,6 +95,7 @@ def load(src: Reader, device: torch.device) -> Model:
         src.classes,
         src.channels,
         trained_on,
+        src.provenance,
     )
 
 

@@ -225,15 +225,15 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
     ):
         if column not in predictions.columns:
             raise DataError(f"{name} has no column {column}: {remedy}")
-    chosen, split = _rows_of(predictions, split)
+    chosen, split = rows_of(predictions, split)
     optional = ("probability", "seen", *IDENTITIES)
     present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
     label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
     return Answers(name, split, predictions.classes, label, predicted, **present)
 
 
-def _rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray, str]:
-    """Rows of the split asked for, and its name."""
+def rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray, str]:
+    """Rows of the split asked for in any store, and its name; raises as `answers_from`."""
     name = predictions.name
     if not predictions.rows:
         raise DataError(f"{name} holds no rows")

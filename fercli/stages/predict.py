@@ -1,65 +1,213 @@
-"""`predict`: the class probabilities of faces under a trained model."""
+"""`fer predict`: the class probabilities of faces under a trained model, for stores and for photos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import labels
+from .. import detectors, labels
 from ..errors import DataError
-from ..store import Block, Reader, objects, open_store
+from ..layouts import Source
+from ..spec import option
+from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
+from .detect import DetectSpec, Search, SearchSpec
+from .faces import Photo, label_photos, photos_in
+from .gradients import GradientsSpec, transform
+from .runner import Log, Outcome, Stage, run
 
 if TYPE_CHECKING:
     from ..learn.modelstore import Model
 
+AUTO = "auto"
 #: Columns that a prediction takes over from its face.
 _KEPT = ("source", "split", "box", "score")
 
 
-def load_model(path: str | Path, device: str = "auto") -> "Model":
-    """The model of a store made by `fer train`, on `--device auto|cpu|cuda`."""
-    from ..learn.device import choose_device
-    from ..learn.modelstore import load
+@dataclass(frozen=True)
+class PredictSpec(SearchSpec):
+    """Settings of `fer predict`."""
 
-    with open_store(path, "model") as src:
-        return load(src, choose_device(device))
+    detector: str = option(
+        AUTO,
+        "What finds the faces; auto: haar in photos, none in stores of crops; none: each photo is a face.",
+        choices=(AUTO, *detectors.names()),
+    )
+    margin: float | None = option(
+        None, "Share of the box to add on every side. [default: as the model's faces were cropped]", low=0, high=2
+    )
+    keep: str = option("all", "Faces of a photo that become rows.", choices=("largest", "all"))
+    split: str | None = option(None, "Only these rows of a store.", choices=SPLITS)
+    batch: int = option(128, "Faces a pass through the network.", low=1)
+    device: str = option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda"))
 
 
-def predict_rows(model: "Model", src: Reader, batch: int) -> Iterator[Block]:
-    """Prediction blocks for the dense images of `src`, one row an image, in the classes of the model.
+def store(
+    src: Reader | Sequence[Source],
+    model: str,
+    output: str,
+    spec: PredictSpec,
+    log: Log,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Writes a store of predictions for the rows of a store, or for photos, in the classes of the model."""
+    with open_store(model, "model") as found:
+        model_digest = found.digest
 
-    Columns: probability (N, K) float32, predicted (N,) int16, digest, seen (the model was trained on this picture),
-    parent (the row's number in `src`), source ("row 5" where `src` has none), and of split, box, score and label (by
-    name among the model's classes) those that `src` has.
+    def digests() -> list[str]:
+        inputs = src.digests if isinstance(src, Reader) else [source.digest(source.names()) for source in src]
+        return [*inputs, model_digest]
 
-    Raises DataError: images of another size or other channels than the model takes, and labelled rows of a class that
-    it lacks.
-    """
-    from ..learn.device import gpu_memory
-    from ..learn.rows import make_digests
+    def stage(src: Reader | Sequence[Source], dst: Writer, spec: PredictSpec, log: Log) -> None:
+        predictor = Predictor.load(model, spec)
+        dst.start("predictions", predictor.classes)
+        for block in predictions(src, predictor, log):
+            dst.append(block)
 
-    check_fit(model, src)
-    label = _translated(model, src) if "label" in src.columns else None
-    trained_on = {digest.tobytes() for digest in model.trained_on}
-    columns = [name for name in (*_KEPT, "image", "digest") if name in src.columns]
+    chain = src.provenance if isinstance(src, Reader) else ()
+    return run(
+        Stage("predict", stage), src, output, spec, log, digests=digests, chain=chain, force=force, dry_run=dry_run
+    )
+
+
+def predictions(src: Reader | Sequence[Source], predictor: "Predictor", log: Log) -> Iterator[Block]:
+    """Prediction blocks for the rows of a store, or for photos."""
+    if isinstance(src, Reader):
+        return predictor.over_store(src, log)
+    return predictor.over_photos(photos_in(src), log)
+
+
+class Predictor:
+    """A model with all that it takes to answer: how faces are cropped, and what is made of the crops."""
+
+    def __init__(self, model: "Model", spec: PredictSpec) -> None:
+        self.model, self.spec, self.classes = model, spec, model.classes
+        self._trained_on = {digest.tobytes() for digest in model.trained_on}
+        self._gradients = _last(model.provenance, "gradients", GradientsSpec)
+
+    @classmethod
+    def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
+        """The predictor of a model store made by `fer train`. Raises DataError, or UsageError for `--device`."""
+        from ..learn.device import choose_device
+        from ..learn.modelstore import load
+
+        with open_store(path, "model") as src:
+            return cls(load(src, choose_device(spec.device)), spec)
+
+    def over_store(self, src: Reader, log: Log) -> Iterator[Block]:
+        """Prediction blocks for the rows of a store: one row a crop, or as `over_photos` where it holds photos.
+
+        Raises DataError: no rows of the split asked for, images that the model does not take, labels that it lacks.
+        """
+        rows = self._rows(src)
+        label = _translated(self.model, src) if "label" in src.columns else None
+        log.total(src.rows if rows is None else len(rows))
+        if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
+            yield from self._over_photos_of(src, rows, label, log)
+        else:
+            yield from self._over_crops(src, rows, label, log)
+
+    def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
+        """Prediction blocks for photos: see `faces.label_photos`."""
+        spec, cropped = self.spec, _last(self.model.provenance, "detect", DetectSpec) or DetectSpec()
+        search = Search(
+            DetectSpec(
+                detector="haar" if spec.detector == AUTO else spec.detector,
+                margin=cropped.margin if spec.margin is None else spec.margin,
+                keep=spec.keep,
+                min_face=spec.min_face,
+                size=self.model.card.size,
+            )
+        )
+        return label_photos(photos, search, self._answer_crops, log)
+
+    def _rows(self, src: Reader) -> np.ndarray | None:
+        """Row numbers of the split asked for; None for all."""
+        if self.spec.split is None:
+            return None
+        if "split" not in src.columns:
+            raise DataError(f"{src.name} has no splits: leave --split out, or assign them with fer split")
+        rows = np.flatnonzero(src.column("split") == SPLIT_CODES[self.spec.split])
+        if not len(rows):
+            raise DataError(f"{src.name} has no rows of {self.spec.split}: fer info {src.name} shows what it has")
+        return rows
+
+    def _over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
+        from ..learn.rows import make_digests
+
+        check_fit(self.model, src)
+        numbers = np.arange(src.rows) if rows is None else rows
+        columns = [name for name in (*_KEPT, "image", "digest") if name in src.columns]
+        first = 0
+        for block in src.blocks(columns, rows):
+            images = block.pop("image")
+            digests = block["digest"] if "digest" in block else make_digests(images)
+            parent = numbers[first : first + len(images)]
+            if label is not None:
+                block["label"] = label[parent]
+            block.setdefault("source", objects(f"row {row}" for row in parent))
+            yield {**block, **self._answer(images, digests), "parent": parent}
+            first += len(images)
+            log.advance(len(images))
+
+    def _over_photos_of(
+        self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log
+    ) -> Iterator[Block]:
+        numbers = np.arange(src.rows) if rows is None else rows
+        for block in self.over_photos(_photos(src, rows, numbers, label), log):
+            yield {**block, "parent": numbers[block["parent"]]}
+
+    def _answer_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
+        """Answers for gray crops, made into the channels that the model was trained on."""
+        if self._gradients and len(crops):
+            crops = transform({"image": crops}, self._gradients)["image"]
+        elif self.model.channels != ("gray",):
+            raise DataError(
+                f"the model takes the channels {' '.join(self.model.channels)}, and faces are cropped to gray: "
+                f"make a store of them with fer detect and the stages after it, and predict that"
+            )
+        return self._answer(crops, digests)
+
+    def _answer(self, images: np.ndarray, digests: np.ndarray) -> Block:
+        """The columns digest, probability, predicted and seen of images (N, H, W[, C]) uint8 with digests (N, 16)."""
+        from ..learn.device import gpu_memory
+
+        if not len(images):
+            probability = np.zeros((0, len(self.classes)), np.float32)
+        else:
+            with gpu_memory(self.spec.batch):
+                probability = self.model.probabilities(images, self.spec.batch)
+        return {
+            "digest": digests,
+            "probability": probability,
+            "predicted": probability.argmax(axis=1).astype(np.int16),
+            "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
+        }
+
+
+def _photos(src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None) -> Iterator[Photo]:
+    """The photos of a store, one by one; their rows carry label and split."""
+    pixels = "encoded" if "encoded" in src.columns else "image"
+    columns = [name for name in (pixels, "source", "split") if name in src.columns]
     first = 0
-    for block in src.blocks(columns):
-        images = block.pop("image")
-        digests = block["digest"] if "digest" in block else make_digests(images)
-        with gpu_memory(batch):
-            answers = answer(model, images, digests, trained_on, batch)
-        rows = np.arange(first, first + len(images))
-        if label is not None:
-            answers["label"] = label[rows]
-        yield {"source": objects(f"row {row}" for row in rows), **block, **answers, "parent": rows}
-        first += len(rows)
+    for block in src.blocks(columns, rows):
+        for place, photo in enumerate(block[pixels]):
+            row = int(numbers[first + place])
+            carried = {"split": block["split"][place]} if "split" in block else {}
+            if label is not None:
+                carried["label"] = label[row]
+            source = block["source"][place] if "source" in block else f"row {row}"
+            yield Photo(source, lambda photo=photo: photo, carried)
+        first += len(block[pixels])
 
 
 def check_fit(model: "Model", src: Reader) -> None:
     """Raises DataError that says what to type unless the model takes the images of `src`."""
     if "image" not in src.columns:
-        raise DataError(f"{src.name} holds whole photos, and a model takes faces: crop them first with fer detect")
+        raise DataError(f"{src.name} holds no images to label: make a store of them with fer ingest")
     if src.channels != model.channels:
         hint = "run fer gradients first" if "gx" in model.channels else "make it gray with fer detect --detector none"
         ours, theirs = " ".join(model.channels), " ".join(src.channels)
@@ -70,17 +218,6 @@ def check_fit(model: "Model", src: Reader) -> None:
             f"{src.name} holds images of {width}x{height} pixels, and the model takes {size}x{size}: "
             f"type fer detect --detector none --size {size}"
         )
-
-
-def answer(model: "Model", images: np.ndarray, digests: np.ndarray, trained_on: set[bytes], batch: int) -> Block:
-    """The columns digest, probability, predicted and seen of images (N, H, W[, C]) uint8 with digests (N, 16)."""
-    probability = model.probabilities(images, batch)
-    return {
-        "digest": digests,
-        "probability": probability,
-        "predicted": probability.argmax(axis=1).astype(np.int16),
-        "seen": np.array([digest.tobytes() in trained_on for digest in digests], bool),
-    }
 
 
 def _translated(model: "Model", src: Reader) -> np.ndarray:
@@ -94,3 +231,12 @@ def _translated(model: "Model", src: Reader) -> np.ndarray:
     where = np.full(len(src.classes) + 1, -1, np.int16)  # the last for -1, unlabelled
     where[shown] = known
     return where[label]
+
+
+def _last(provenance: list[dict], stage: str, spec: type) -> "GradientsSpec | DetectSpec | None":
+    """The settings with which a stage was last run on the way to the model's data; None if it was not."""
+    for entry in reversed(provenance):
+        if entry["stage"] == stage:
+            known = {field.name for field in fields(spec)}
+            return spec(**{name: value for name, value in entry["spec"].items() if name in known})
+    return None

@@ -9,7 +9,7 @@ from typing import Any
 from ..store import SPLITS, Block, block_rows
 
 NO_FACE = "no face"
-FORMATS = ("jsonl", "csv", "tsv", "store")
+FORMATS = ("jsonl", "csv", "tsv")
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
             "label": classes[code] if answered else None,
             "confidence": chances[code] if answered else None,
             "probabilities": dict(zip(classes, chances, strict=True)) if answered else None,
-            "error": error or None,
+            "error": error if error and error != NO_FACE else None,
         }
         if "label" in block:
             row["true_label"] = classes[block["label"][i]] if block["label"][i] >= 0 else None
@@ -45,6 +45,11 @@ def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
 def _numbers(values: Any) -> list[float]:
     """Box coordinates with a tenth of a pixel, whole numbers without a point."""
     return [int(value) if float(value).is_integer() else round(float(value), 1) for value in values]
+
+
+def text_of(form: str, classes: Sequence[str]) -> Callable[[Block], bytes]:
+    """A function from a block to its lines in one of FORMATS, to be called for one block after the other."""
+    return json_lines(classes) if form == "jsonl" else table(classes, {"csv": ",", "tsv": "\t"}[form])
 
 
 def json_lines(classes: Sequence[str]) -> Callable[[Block], bytes]:

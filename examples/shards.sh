@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Label a folder with GNU parallel: 500 photos a job, one job a core, names of any bytes.
+# usage: examples/shards.sh MODEL FOLDER > labels.jsonl
+set -euo pipefail
+model=${1:?usage: shards.sh MODEL FOLDER} folder=${2:?usage: shards.sh MODEL FOLDER}
+command -v parallel >/dev/null || { echo "shards.sh needs GNU parallel (package parallel)" >&2; exit 1; }
+
+export OMP_NUM_THREADS=1 # the jobs fill the cores; threads within them would only compete
+find "$folder" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) -print0 | sort -z |
+  parallel --null --pipe --max-args 500 --recstart '' --recend '\0' --keep-order \
+    fer predict --quiet -m "$model" --files-from - -0

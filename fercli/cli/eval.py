@@ -1,0 +1,62 @@
+"""`fer eval`: what predictions are worth, and the gate that a build has to pass."""
+
+import json
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ..stages import gate, predict, report, runner
+from ..stages.evaluate import EvalSpec, Evaluation, evaluate, rows_of
+from ..store import open_store
+from . import options
+from .console import Console
+
+
+@click.command("eval")
+@options.inputs
+@options.model
+@options.settings(EvalSpec)
+@click.option("--json", "form", flag_value="json", help="Print all figures as JSON.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
+@options.console
+def command(inputs: tuple[str, ...], model: str | None, form: str | None, **arguments: Any) -> None:
+    """Measure predictions against the labels of the data; with --min or --baseline, fail when they are too bad.
+
+    IN are predictions stores, or with -m stores of faces that the model labels first.
+
+    \b
+      fer eval predictions.h5 --split val
+      fer eval -m model.h5 faces.h5 --split test --json > today.json
+      fer eval predictions.h5 --split test --min accuracy=0.65 --baseline last-week.json --max-drop 0.5
+    """
+    spec = options.given(EvalSpec, arguments)
+    evaluation = _labelled_first(model, inputs, spec) if model else _evaluate(inputs, spec)
+    old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
+    verdicts = gate.judge(evaluation, spec, old)
+    if form == "json":
+        click.echo(json.dumps(report.to_json(evaluation, verdicts), indent=2))
+    else:
+        click.echo((report.as_markdown if form else report.as_text)(evaluation, verdicts))
+    gate.enforce(verdicts)
+
+
+def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
+    with open_store(inputs or ("-",), ("predictions", "samples")) as predictions:
+        if predictions.kind == "samples":
+            raise UsageError(f"{predictions.name} holds faces without predictions: add -m MODEL to label them first")
+        return evaluate(predictions, spec)
+
+
+def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
+    """Evaluates what `fer predict` makes of samples. A photo counts by its largest face."""
+    log = runner.Log("skip", click.get_current_context().find_object(Console))
+    with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
+        _, split = rows_of(data, spec.split)  # before the work, not after
+        settings = predict.PredictSpec(split=None if split == "all" else split, keep="largest")
+        path = f"{folder}/predictions.h5"
+        predict.store(data, model, path, settings, log)
+        with open_store(path, "predictions") as predictions:
+            predictions.name = data.name
+            return evaluate(predictions, spec)

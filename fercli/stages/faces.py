@@ -1,0 +1,106 @@
+"""Photos in, prediction rows out: searched, cropped and classified as they stream by, faces of many photos a batch."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..layouts.archive import Archive
+from ..layouts.files import IMAGE_SUFFIXES, Folder, Source, is_image
+from ..ops.image import digest
+from ..ops.parallel import ordered_map
+from ..store import Block, objects
+from .detect import Found, Search
+from .rows import NO_FACE
+from .runner import Log
+
+#: Photos whose faces are classified together: few enough that the first rows appear soon.
+PHOTOS = 32
+
+#: Crops (n, S, S) uint8 and their digests (n, 16) to the columns digest, probability, predicted and seen.
+Answer = Callable[[np.ndarray, np.ndarray], Block]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo to label: what to call it, how to get its file's bytes or its pixels, and columns that its rows carry."""
+
+    source: str
+    read: Callable[[], bytes | np.ndarray]
+    carried: dict[str, Any] = field(default_factory=dict)
+
+
+def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: Log) -> Iterator[Block]:
+    """Prediction blocks: one row a face, the photos in order and each one's largest face first.
+
+    A photo without a face, or one that cannot be read, has one row with predicted -1 and the reason in `error`; the
+    latter is reported as failed too. `parent` is the photo's number.
+    """
+
+    def look(photo: Photo) -> tuple[Photo, Found]:
+        try:
+            return photo, search(photo.read())
+        except DataError as error:
+            return photo, Found.nothing(error=str(error))
+
+    pending = ordered_map(look, photos, ahead=PHOTOS)
+    first = 0
+    while batch := list(islice(pending, PHOTOS)):
+        for photo, found in batch:
+            if found.error:
+                log.failed(photo.source, found.error)
+        yield _rows(batch, first, search.spec.size, answer)
+        first += len(batch)
+        log.advance(len(batch))
+
+
+def _rows(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Answer) -> Block:
+    """The rows of some photos, of which the first is number `first`."""
+    photos, found = zip(*batch, strict=True)
+    faces = np.array([len(one.crops) for one in found])
+    of = np.repeat(np.arange(len(batch)), np.maximum(faces, 1))  # photo of each row
+    answered = faces[of] > 0
+    crops = [crop for one in found for crop in one.crops]
+    digests = np.frombuffer(b"".join(map(digest, crops)), np.uint8).reshape(-1, 16)
+    answers = answer(np.array(crops, np.uint8).reshape(-1, size, size), digests)
+    answers["box"] = np.concatenate([one.box for one in found])
+    answers["score"] = np.concatenate([one.score for one in found])
+    block = {name: _spread(values, answered) for name, values in answers.items()}
+    block["predicted"][~answered] = -1
+    reasons = [one.error or (NO_FACE if one.missed else "") for one in found]
+    carried = {name: np.array([photo.carried[name] for photo in photos])[of] for name in photos[0].carried}
+    return {
+        "source": objects(photos[photo].source for photo in of),
+        "error": objects(reasons[photo] for photo in of),
+        "parent": of + first,
+        **carried,
+        **block,
+    }
+
+
+def _spread(values: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """Values of the answered rows in their places among all rows, 0 elsewhere."""
+    spread = np.zeros((len(answered), *values.shape[1:]), values.dtype)
+    spread[answered] = values
+    return spread
+
+
+def photos_in(sources: Iterable[Source]) -> Iterator[Photo]:
+    """The photos of folders, archives and lists, called by the paths under which the person finds them.
+
+    Raises DataError for a folder or an archive without a photo.
+    """
+    for source in sources:
+        if isinstance(source, Folder | Archive):
+            names = [name for name in source.names() if is_image(name)]
+            if not names:
+                raise DataError(f"{source.path} holds no photos: fer predict reads {', '.join(IMAGE_SUFFIXES)}")
+            called = {name: f"{source.path.rstrip('/')}/{name}" for name in names}
+        else:
+            called = {name: name if source.flat else source.path for name in source.names()}
+        for name, path in called.items():
+            yield Photo(path, partial(source.read, name))

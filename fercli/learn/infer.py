@@ -28,5 +28,5 @@ def log_probabilities(network: nn.Module, normalise: Normalise, images: np.ndarr
 
 def loss_and_accuracy(log_probability: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Mean cross-entropy (nats) and share of right answers, from (N, K) log-probabilities and (N,) labels."""
-    loss = -log_probability[np.arange(len(labels)), labels].mean(dtype=np.float64)
+    loss = 0.0 - log_probability[np.arange(len(labels)), labels].mean(dtype=np.float64)
     return float(loss), float((log_probability.argmax(1) == labels).mean())

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..ops import image
+from ..ops.partition import assign, codes, connected
 from ..store import SPLIT_CODES, Reader
 
 
@@ -51,7 +52,7 @@ def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
         only = src.classes[shown[0]]
         raise DataError(f"{src.name} has training rows of one class only, {only!r}: there is nothing to tell apart")
     if holdout:
-        train, validation = hold_out(train, label[train], read_digests(src)[train], holdout, seed)
+        train, validation = hold_out(src, train, holdout, seed)
         if not len(validation):
             raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
     else:
@@ -61,22 +62,31 @@ def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
     return Rows(train, validation, int((label < 0).sum()))
 
 
-def hold_out(
-    rows: np.ndarray, labels: np.ndarray, digests: np.ndarray, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation rows out of `rows` (N,), with `labels` (N,) and `digests` (N, 16).
+def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation rows out of the labelled `rows` (N,), each class in proportion.
 
-    Of each class `share` of its pictures is held out, rounded down. Rows of one digest (exact copies, and the copies
-    that augmentation made) are one picture: they stay on one side, and a picture held out is validated by its first
-    row alone. Its class is that of this row.
+    Faces of one photo, frames of one sequence, exact copies of a picture, and the copies that augmentation made of it
+    stay on one side. A picture held out is validated by its first row alone.
     """
-    _, first, picture = np.unique(digests, axis=0, return_index=True, return_inverse=True)
-    held = np.zeros(len(first), bool)
-    rng = np.random.Generator(np.random.PCG64([seed, 0]))
-    for code in np.unique(labels[first]):
-        members = np.flatnonzero(labels[first] == code)
-        held[rng.permutation(members)[: int(share * len(members))]] = True
-    return rows[~held[picture.reshape(-1)]], np.sort(rows[first[held]])
+    digests = read_digests(src)[rows]
+    together = [codes(digests)]
+    if "source" in src.columns:
+        together.append(codes(src.column("source")[rows]))
+    if "sequence" in src.columns:
+        together.append(_sequences(src)[rows])
+    labels = src.column("label")[rows].astype(np.int64)
+    held = assign(connected(together, len(rows)), labels, (1 - share, share), seed) == 1
+    _, first = np.unique(digests[held], axis=0, return_index=True)
+    return rows[~held], rows[held][np.sort(first)]
+
+
+def _sequences(src: Reader) -> np.ndarray:
+    """Whole numbers (N,), equal for the frames of one sequence; -1 for a row of none."""
+    sequence = codes(src.column("sequence"))
+    if "subject" not in src.columns:
+        return sequence
+    person = codes(src.column("subject")) + 1  # two people's first clips may both be called 001
+    return np.where(sequence < 0, -1, person * (sequence.max() + 1) + sequence)
 
 
 def read_digests(src: Reader) -> np.ndarray:

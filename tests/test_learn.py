@@ -1,0 +1,231 @@
+"""The parts of training, each alone."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fercli.errors import DataError, UsageError
+from fercli.learn.batches import Batches
+from fercli.learn.device import choose_device, gpu_memory
+from fercli.learn.infer import log_probabilities, loss_and_accuracy
+from fercli.learn.loop import Epoch, best_epoch
+from fercli.learn.normalise import Normalise, statistics
+from fercli.learn.optimizer import make_optimizer, set_rate
+from fercli.learn.rows import choose_rows, make_digests
+from fercli.learn.schedule import learning_rate
+from fercli.learn.training import class_weights
+from fercli.store import objects, open_store
+from tests.learning import bands, write_bands
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+
+
+def numbered(rows: int, batch: int, seed: int = 0, augment=None) -> Batches:
+    """Batches of 1x1 images whose pixel is their number."""
+    images = np.arange(rows, dtype=np.uint8).reshape(-1, 1, 1)
+    labels, numbers = np.arange(rows) % 5, 100 + np.arange(rows)
+    return Batches(images, labels, numbers, batch=batch, seed=seed, device=CPU, augment=augment)
+
+
+def order(batches: Batches, epoch: int) -> list[list[int]]:
+    return [images.reshape(-1).tolist() for images, _ in batches.epoch(epoch)]
+
+
+@given(rows=st.integers(1, 200), batch=st.integers(1, 64), epoch=st.integers(0, 9))
+@settings(max_examples=50, deadline=None)
+def test_an_epoch_shows_every_row_once_in_batches_without_a_small_rest(rows: int, batch: int, epoch: int) -> None:
+    batches = numbered(rows, batch)
+    seen = order(batches, epoch)
+    assert sorted(itertools.chain(*seen)) == list(range(rows))
+    assert len(seen) == len(batches) == math.ceil(rows / batch)
+    sizes = {len(one) for one in seen}
+    assert max(sizes) <= batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_order_follows_the_seed_and_the_epoch() -> None:
+    assert order(numbered(50, 8), 1) == order(numbered(50, 8), 1)
+    assert order(numbered(50, 8), 1) != order(numbered(50, 8), 2)
+    assert order(numbered(50, 8), 1) != order(numbered(50, 8, seed=1), 1)
+
+
+def test_labels_stay_with_their_images() -> None:
+    for images, labels in numbered(50, 8).epoch(3):
+        assert (images.reshape(-1) % 5).tolist() == labels.tolist()
+
+
+def test_augmentation_sees_the_rows_of_the_store_and_the_epoch() -> None:
+    def marked(images: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
+        assert (images.reshape(-1) + 100 == rows).all()
+        return images + np.uint8(epoch)
+
+    assert order(numbered(20, 8, augment=marked), 7) == [[n + 7 for n in one] for one in order(numbered(20, 8), 7)]
+
+
+def test_unit_brings_pixels_to_0_and_1() -> None:
+    images = np.array([[[0, 255]]], np.uint8)
+    assert statistics(images, "unit") == ([0.0], [255.0])
+    assert Normalise([0.0], [255.0])(torch.from_numpy(images)).tolist() == [[[[0.0, 1.0]]]]
+
+
+def test_standard_is_the_mean_and_deviation_of_each_channel() -> None:
+    images = np.random.Generator(np.random.PCG64([0])).integers(0, 256, (9, 5, 6, 3), dtype=np.uint8)
+    images[..., 2] = 7  # of one value: its deviation is taken as 1
+    mean, deviation = statistics(images, "standard")
+    assert mean == pytest.approx(images.mean(axis=(0, 1, 2)))
+    assert deviation == pytest.approx([*images[..., :2].std(axis=(0, 1, 2)), 1.0])
+    made = Normalise(mean, deviation)(torch.from_numpy(images))
+    assert made.shape == (9, 3, 5, 6)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert made[:, 0].mean().item() == pytest.approx(0, abs=1e-5)
+    assert made[:, 0].std(unbiased=False).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_gray_image_becomes_one_channel() -> None:
+    assert Normalise([0.0], [1.0])(torch.zeros(4, 6, 5, dtype=torch.uint8)).shape == (4, 1, 6, 5)
+
+
+def test_a_constant_rate_is_constant_and_warms_up() -> None:
+    assert [learning_rate(step, 10, 0.5) for step in range(10)] == [0.5] * 10
+    warm = [learning_rate(step, 10, 0.5, warmup=5) for step in range(7)]
+    assert warm == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+
+
+def test_a_cosine_falls_from_its_peak_towards_zero() -> None:
+    rates = [learning_rate(step, 12, 1.0, "cosine", warmup=2) for step in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[7] == pytest.approx(0.5)  # half way from step 2 to 12
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.9)))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_an_optimizer_takes_its_settings_and_the_rate_of_a_step(name: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = make_optimizer(name, [weight], 0.1, momentum=0.8, beta2=0.95, weight_decay=0.01)
+    group = optimizer.param_groups[0]
+    assert type(optimizer).__name__.lower() == name
+    assert (group["momentum"] if name == "sgd" else group["betas"]) == (0.8 if name == "sgd" else (0.8, 0.95))
+    assert group["weight_decay"] == 0.01
+    set_rate(optimizer, 0.0)
+    weight.sum().backward()
+    optimizer.step()
+    assert weight.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_fused_optimizers_do_what_the_plain_ones_do(name: str, layout: torch.memory_format) -> None:
+    plain = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    results = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(3, 8, 3).to(memory_format=layout)
+        optimizer = make_optimizer(name, layer.parameters(), 0.01, momentum=0.9, beta2=0.99, weight_decay=0.1)
+        if not fused:
+            group = optimizer.param_groups[0]
+            own = {"momentum": 0.9} if name == "sgd" else {"betas": group["betas"]}
+            optimizer = plain(layer.parameters(), 0.01, weight_decay=0.1, foreach=False, fused=False, **own)
+        for _ in range(4):
+            optimizer.zero_grad()
+            layer(torch.rand(2, 3, 6, 6).to(memory_format=layout)).square().sum().backward()
+            optimizer.step()
+        results.append(layer.weight.detach())
+    torch.testing.assert_close(*results)
+
+
+def test_balanced_weights_make_every_class_count_alike() -> None:
+    labels = np.array([0] * 6 + [1] * 2 + [3] * 4)
+    weights = class_weights(labels, 4).numpy()
+    assert weights[2] == 0
+    assert (np.bincount(labels, minlength=4) * weights)[[0, 1, 3]] == pytest.approx([4, 4, 4])
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+def test_loss_and_accuracy_are_means_over_the_rows() -> None:
+    answers = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], np.float32))
+    loss, accuracy = loss_and_accuracy(answers, np.array([0, 1, 1]))
+    assert loss == pytest.approx(-(math.log(0.5) + math.log(0.1) + math.log(0.8)) / 3)
+    assert accuracy == pytest.approx(2 / 3)
+
+
+def test_inference_is_in_batches_and_without_dropout() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24 * 24, 3), torch.nn.Dropout(0.9)).train()
+    images, _ = bands(7)
+    normalise = Normalise([0.0], [255.0])
+    whole = log_probabilities(network, normalise, images, batch=7)
+    assert whole.shape == (7, 3)
+    assert whole.dtype == np.float32
+    assert np.exp(whole).sum(axis=1) == pytest.approx(1)
+    assert log_probabilities(network, normalise, images, batch=2) == pytest.approx(whole, abs=1e-6)
+
+
+def epochs(*pairs: tuple[float, float]) -> list[Epoch]:
+    return [Epoch(i, 1.0, 0.5, loss, accuracy, 1e-3) for i, (accuracy, loss) in enumerate(pairs, start=1)]
+
+
+def test_best_is_told_by_accuracy_then_loss_then_the_earlier() -> None:
+    history = epochs((0.5, 0.9), (0.7, 0.8), (0.7, 0.6), (0.7, 0.6), (0.6, 0.2))
+    assert best_epoch(history, "accuracy") == 2
+    assert best_epoch(history, "loss") == 4
+
+
+def chosen(path: Path, **columns: object) -> tuple[list[int], list[int]]:
+    with open_store(write_bands(path, train=90, val=0, **columns)) as src:
+        rows = choose_rows(src, 0.2, seed=1)
+    return rows.train.tolist(), rows.validation.tolist()
+
+
+def test_a_holdout_is_seeded_shares_out_each_class_and_parts_the_rows(tmp_path: Path) -> None:
+    train, validation = chosen(tmp_path / "data.h5")
+    assert sorted(train + validation) == list(range(90))
+    assert np.bincount(np.array(validation) % 3).tolist() == [6, 6, 6]
+    assert (train, validation) == chosen(tmp_path / "data.h5")
+
+
+def test_copies_stay_on_one_side_and_are_validated_once(tmp_path: Path) -> None:
+    images, _ = bands(90)
+    digest = make_digests(images).copy()
+    digest[60:] = digest[:30]
+    train, validation = chosen(tmp_path / "data.h5", digest=digest)
+    assert not {row % 60 for row in train} & {row % 60 for row in validation}
+    assert max(validation) < 60
+    assert any(row < 30 for row in validation), "no copied picture was held out"
+
+
+@pytest.mark.parametrize("column", ["source", "sequence"])
+def test_faces_of_a_photo_and_frames_of_a_sequence_stay_on_one_side(tmp_path: Path, column: str) -> None:
+    train, validation = chosen(tmp_path / "data.h5", **{column: objects(f"clip {row // 5}" for row in range(90))})
+    assert validation
+    assert not {row // 5 for row in train} & {row // 5 for row in validation}
+
+
+def test_first_clips_of_two_people_are_two(tmp_path: Path) -> None:
+    people = objects(f"person {row // 2}" for row in range(90))
+    train, validation = chosen(tmp_path / "data.h5", sequence=objects(["001"] * 90), subject=people)
+    assert train
+    assert len(validation) == pytest.approx(18, abs=3)
+
+
+def test_cuda_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(UsageError) as error:
+        choose_device("cuda")
+    assert str(error.value) == (
+        "--device cuda needs an NVIDIA GPU, and torch sees none on this machine: type --device cpu"
+    )
+
+
+@pytest.mark.parametrize(("batch", "hint"), [(64, "type --batch 32"), (1, "type --device cpu")])
+def test_a_full_gpu_is_told(batch: int, hint: str) -> None:
+    with pytest.raises(DataError) as error, gpu_memory(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert str(error.value) == f"the GPU's memory is full at --batch {batch}: {hint}"

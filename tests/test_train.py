@@ -1,0 +1,351 @@
+"""Training: it learns, it keeps the best epoch, it goes on to the bit after a kill, and it says what does not fit."""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fercli.errors import DataError, UsageError
+from fercli.ops.augment import Recipe
+from fercli.stages.runner import Log, Stage, run_on_stores
+from fercli.stages.train import Checkpoint, TrainSpec, run
+from fercli.store import create_store, objects, open_store
+from tests.learning import CLASSES, bands, write_bands
+from tests.stages import Notes
+
+torch.set_num_threads(1)
+
+SPEC = TrainSpec(epochs=3, batch=16, lr=1e-3, device="cpu", seed=7)
+
+
+class Killed(Exception):
+    """Stands for whatever ends a run at once."""
+
+
+class KillAt(Notes):
+    """An Interface that ends the run at its `step`-th batch."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def advance(self, rows: int) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+def train(
+    source: Path, target: Path, spec: TrainSpec = SPEC, heard: Notes | None = None, **checkpoint: bool
+) -> list[str]:
+    """Runs the stage as the command does, and returns its notes."""
+    heard = heard or Notes()
+    kept = Checkpoint.beside(str(target), **checkpoint)
+    stage = Stage("train", partial(run, checkpoint=kept))
+    run_on_stores(stage, [str(source)], str(target), spec, Log("fail", heard), force=True)
+    kept.remove()
+    return heard.notes
+
+
+def replaced(**settings: object) -> TrainSpec:
+    return dataclasses.replace(SPEC, **settings)
+
+
+def refused(kind: type[Exception], source: Path, spec: TrainSpec = SPEC, **checkpoint: bool) -> str:
+    """What training says when it refuses; no output may be left behind."""
+    target = source.parent / "refused.h5"
+    with pytest.raises(kind) as error:
+        train(source, target, spec, **checkpoint)
+    assert not target.exists()
+    return str(error.value)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_bands(tmp_path / "data.h5")
+
+
+def test_training_learns_and_tells_each_epoch(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=8))
+    assert len(notes) == 9
+    assert notes[0].startswith("epoch 1/8: loss 1.")
+    assert notes[0].endswith(" images/s")
+    with open_store(tmp_path / "m.h5", "model") as model:
+        metrics = model.documents["model"]["metrics"]
+        assert metrics["validation_accuracy"] > 0.9
+        assert metrics["training_rows"] == 96
+        assert metrics["validation_rows"] == 30
+        assert len(model.array("history/loss")) == 8
+    assert not (tmp_path / "m.h5.checkpoint").exists()
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    _, labels = bands(126)
+    labels[96:] = labels[96:][::-1]  # wrong for two in three, so that confidence, which grows, costs loss
+    data = write_bands(tmp_path / "data.h5", label=labels)
+    spec = replaced(epochs=6, lr=3e-3, select="loss")
+    train(data, tmp_path / "m.h5", spec)
+    with open_store(tmp_path / "m.h5", "model") as model:
+        best = int(model.array("history/validation_loss").argmin())
+        assert model.documents["model"]["metrics"]["epoch"] == best + 1
+        weights = model.arrays("weights")
+    assert best < 5
+    train(data, tmp_path / "short.h5", dataclasses.replace(spec, epochs=best + 1))
+    with open_store(tmp_path / "short.h5", "model") as model:
+        assert all(np.array_equal(values, weights[name]) for name, values in model.arrays("weights").items())
+
+
+def test_patience_stops_a_run_that_no_longer_improves(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=40, lr=0.0, patience=2))
+    assert len(notes) == 4  # epoch 1 is the best, 2 and 3 are not
+    assert notes[-1].startswith("epoch 1 of 3 is kept: ")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "sgd", "lr": 0.02, "schedule": "cosine", "warmup": 1.0, "class_weights": "balanced"},
+        {"optimizer": "adamw", "precision": "bfloat16", "holdout": 0.2, "label_smoothing": 0.1},
+        {"weight_decay": 1e-4, "dropout": 0.1, "normalise": "standard", "select": "loss"},
+    ],
+)
+def test_a_run_cut_off_anywhere_and_resumed_gives_the_same_file(data: Path, tmp_path: Path, settings: dict) -> None:
+    spec = replaced(**settings)
+    train(data, tmp_path / "whole.h5", spec)
+    for step in (1, 6, 7):  # in the first epoch, at the end of one, at the beginning of the next
+        with pytest.raises(Killed):
+            train(data, tmp_path / "cut.h5", spec, KillAt(step), resume=True)
+    train(data, tmp_path / "cut.h5", spec, resume=True)
+    assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+RUN = """
+import sys, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from tests.stages import Notes
+from tests.test_train import SPEC, train
+class Told(Notes):
+    def note(self, text):
+        print(text, flush=True)
+train(Path(sys.argv[1]), Path(sys.argv[2]), SPEC, Told(), resume=True)
+"""
+
+
+def test_a_killed_process_loses_nothing_but_time(data: Path, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", RUN, str(data), str(tmp_path / "killed.h5")]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        while "epoch 2/3" not in process.stdout.readline():
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)  # while the checkpoint of epoch 2 is being written
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed.h5").exists()
+    assert (tmp_path / "killed.h5.checkpoint").exists()
+    notes = train(data, tmp_path / "killed.h5", resume=True)
+    assert notes[0].startswith("resuming after epoch ")
+    train(data, tmp_path / "whole.h5")
+    assert (tmp_path / "killed.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5", "killed.h5", "whole.h5"]
+
+
+@pytest.fixture
+def unfinished(data: Path, tmp_path: Path) -> Path:
+    """The checkpoint of a run that was cut off in its second epoch."""
+    with pytest.raises(Killed):
+        train(data, tmp_path / "refused.h5", SPEC, KillAt(8))
+    return tmp_path / "refused.h5.checkpoint"
+
+
+def test_a_checkpoint_that_is_there_unasked_is_not_overwritten(data: Path, unfinished: Path) -> None:
+    before = unfinished.read_bytes()
+    assert refused(UsageError, data) == (
+        f"{unfinished} holds an unfinished run with 1 epochs done: "
+        f"add --resume to go on with it, or --force to start over"
+    )
+    assert unfinished.read_bytes() == before
+
+
+def test_force_starts_over(data: Path, unfinished: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "refused.h5", force=True)
+    assert notes[0].startswith("epoch 1/3")
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_name(data: Path, unfinished: Path) -> None:
+    assert refused(UsageError, data, replaced(lr=0.5), resume=True) == (
+        f"{unfinished} is of a run with --lr 0.001, not 0.5: type --lr 0.001 to go on with it, or --force to start over"
+    )
+
+
+def test_a_checkpoint_of_other_data_is_refused(unfinished: Path, tmp_path: Path) -> None:
+    other = write_bands(tmp_path / "other.h5", train=90)
+    assert refused(UsageError, other, resume=True) == (
+        f"{unfinished} is of a run on other data: name that data to go on, or --force to start over"
+    )
+
+
+def test_a_model_is_no_checkpoint(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "m.h5", replaced(epochs=1))
+    (tmp_path / "m.h5").rename(tmp_path / "refused.h5.checkpoint")
+    assert refused(DataError, data, resume=True) == (
+        f"{tmp_path / 'refused.h5.checkpoint'} is no checkpoint: --force starts over"
+    )
+
+
+def test_resuming_goes_on_for_longer_but_not_for_less(data: Path, unfinished: Path, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(data, tmp_path / "refused.h5", SPEC, KillAt(8), resume=True)
+    assert refused(UsageError, data, replaced(epochs=1), resume=True) == (
+        f"{unfinished} has 2 epochs done: ask for --epochs 2 or more"
+    )
+    notes = train(data, tmp_path / "refused.h5", replaced(epochs=4), resume=True)
+    assert notes[0] == "resuming after epoch 2 of 4"
+    assert notes[1].startswith("epoch 3/4")
+
+
+def test_a_cosine_knows_its_end(data: Path, tmp_path: Path) -> None:
+    cosine = replaced(schedule="cosine")
+    with pytest.raises(Killed):
+        train(data, tmp_path / "refused.h5", cosine, KillAt(8))
+    message = refused(UsageError, data, dataclasses.replace(cosine, epochs=5), resume=True)
+    assert "is of a run with --epochs 3, not 5" in message
+
+
+def test_resume_without_a_checkpoint_starts_and_says_so(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=1), resume=True)
+    assert notes[0] == f"there is no {tmp_path / 'm.h5.checkpoint'} to resume: starting at epoch 1"
+
+
+def test_standard_output_has_no_checkpoint() -> None:
+    assert Checkpoint.beside("-") is None
+    with pytest.raises(UsageError) as error:
+        Checkpoint.beside("-", resume=True)
+    assert str(error.value) == "--resume needs the output that the run was writing: name it with -o"
+
+
+def test_a_loss_that_is_no_number_ends_the_run(data: Path) -> None:
+    message = refused(DataError, data, replaced(optimizer="sgd", lr=1e9))
+    assert re.fullmatch(r"the loss is (nan|inf) in step \d of epoch 1: lower --lr", message)
+
+
+def test_a_run_that_diverges_later_leaves_its_best_epoch(data: Path, tmp_path: Path) -> None:
+    rising = replaced(optimizer="sgd", lr=1e9, warmup=1e9)  # the rate rises by 1/6 a step
+    message = refused(DataError, data, dataclasses.replace(rising, epochs=50))
+    path = tmp_path / "refused.h5.checkpoint"
+    found = re.fullmatch(
+        rf"the (validation )?loss is (nan|inf) .*epoch (\d+): lower --lr; {path} keeps the best epoch so far, (\d+)",
+        message,
+    )
+    assert found
+    assert int(found[4]) < int(found[3])
+    with open_store(path, "model") as kept:
+        assert kept.documents["model"]["metrics"]["epoch"] == int(found[4])
+
+
+def test_same_command_same_bytes(data: Path, tmp_path: Path) -> None:
+    for name in ("one.h5", "two.h5"):
+        train(data, tmp_path / name, replaced(epochs=1))
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    train(data, tmp_path / "two.h5", replaced(epochs=1, seed=8))
+    assert (tmp_path / "one.h5").read_bytes() != (tmp_path / "two.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": None}, "has no labels to learn from: make a store of a labelled data set with fer ingest"),
+        ({"label": np.full(126, -1, np.int16)}, "has no labelled training rows: assign some with fer split"),
+        (
+            {"label": np.ones(126, np.int16)},
+            "has training rows of one class only, 'happy': there is nothing to tell apart",
+        ),
+        ({"split": np.ones(126, np.int8)}, "has no labelled training rows: assign some with fer split"),
+        ({"image": None}, "holds no images: make a store of them with fer ingest"),
+        (
+            {"image": np.zeros((126, 24, 30), np.uint8)},
+            "holds images of 30x24 pixels, and a network takes square ones: type fer detect --detector none --size 24",
+        ),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused(tmp_path: Path, columns: dict, message: str) -> None:
+    data = write_bands(tmp_path / "data.h5", **columns)
+    assert refused(DataError, data) == f"{data} {message}"
+
+
+def test_photos_are_refused(tmp_path: Path) -> None:
+    one = np.ones(4, np.int32)
+    with create_store(tmp_path / "photos.h5") as writer:
+        writer.start("samples", CLASSES)
+        block = {
+            "encoded": objects([b"photo"] * 4),
+            "height": one,
+            "width": one,
+            "label": np.arange(4, dtype=np.int16) % 3,
+        }
+        writer.append(block)
+    assert refused(DataError, tmp_path / "photos.h5") == (
+        f"{tmp_path / 'photos.h5'} holds whole photos: crop the faces first with fer detect"
+    )
+
+
+def test_without_rows_to_choose_the_epoch_by_two_ways_out_are_told(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5", split=None)
+    told = f"{data} has no val rows to choose the epoch by: add --holdout 0.1 or run fer split"
+    assert refused(UsageError, data) == told
+    train(data, tmp_path / "m.h5", replaced(epochs=1, holdout=0.1))
+    with open_store(tmp_path / "m.h5", "model") as model:
+        assert model.documents["model"]["metrics"]["validation_rows"] == 12
+        assert model.array("trained_on").shape == (114, 16)
+
+
+def test_a_holdout_of_nothing_is_refused(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5", train=9, val=0)
+    assert refused(UsageError, data, replaced(holdout=0.01)) == (
+        "--holdout 0.01 of 9 training rows holds out none: raise it"
+    )
+
+
+def test_images_too_small_for_the_network_are_refused(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5", image=np.zeros((126, 12, 12), np.uint8))
+    assert refused(UsageError, data) == "model njoku takes images of 22x22 pixels or more, not 12x12"
+
+
+def test_oddities_are_noted(tmp_path: Path) -> None:
+    labels = np.tile([0, 1, -1], 42).astype(np.int16)
+    data = write_bands(tmp_path / "data.h5", label=labels)
+    assert train(data, tmp_path / "m.h5", replaced(epochs=1, batch=100))[:3] == [
+        "42 rows without a label are left out",
+        "--batch 100 is more than the 64 training rows: a step takes them all",
+        "no training row shows sad: the model will not answer so",
+    ]
+
+
+def test_online_augmentation_is_applied_and_travels_with_the_model(data: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.asdict(Recipe(rotation=20.0, horizontal_flip=0.5, seed=3))
+    augmented = write_bands(tmp_path / "augmented.h5", documents={"augment": recipe})
+    for name, source in (("plain.h5", data), ("one.h5", augmented), ("two.h5", augmented)):
+        train(source, tmp_path / name, replaced(epochs=1))
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    with open_store(tmp_path / "plain.h5", "model") as plain, open_store(tmp_path / "one.h5", "model") as one:
+        assert one.documents["augment"] == recipe
+        assert "augment" not in plain.documents
+        assert not np.array_equal(one.array("weights/conv1.weight"), plain.array("weights/conv1.weight"))
+
+
+def test_a_damaged_augmentation_is_refused(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5", documents={"augment": {"rotate": 3}})
+    assert refused(DataError, data).startswith("the augmentation that comes with the data is damaged: ")
+
+
+def test_the_settings_are_there_without_torch() -> None:
+    code = "import sys; from fercli.stages import train, predict; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], check=True)

@@ -212,16 +212,16 @@ def _check_whole(name: str, data: bytes) -> None:
     elif name == "WebP":
         cut = len(data) < 8 + struct.unpack_from("<I", data, 4)[0]
     elif name == "PNG":
-        cut = not any(chunk == b"IDAT" for chunk, _, _ in list(_png_chunks(data)))
-    else:  # OpenCV fails on these by itself
-        cut = False
+        cut = b"IDAT" not in [chunk for chunk, _, _ in _png_chunks(data)]
+    else:
+        cut = False  # OpenCV fails on these
     if cut:
         raise DataError(f"{_CUT_OFF} ({name}, {len(data)} bytes)")
 
 
 def _has_alpha(name: str, data: bytes) -> bool:
     if name == "PNG":
-        return data[25] in (4, 6) or any(chunk == b"tRNS" for chunk, _, _ in _png_chunks(data))
+        return data[25] in (4, 6) or data.find(b"tRNS", 33, data.find(b"IDAT")) > 0
     if name == "WebP":
         return (data[12:16] == b"VP8X" and bool(data[20] & 0x10)) or (data[12:16] == b"VP8L" and bool(data[24] & 0x10))
     return name == "GIF"
@@ -242,7 +242,7 @@ def _orientation(name: str, data: bytes) -> int:
     exif = b""
     if name == "PNG":
         exif = next((data[at : at + size] for chunk, at, size in _png_chunks(data) if chunk == b"eXIf"), b"")
-    elif name == "WebP" and data[20] & 0x08:
+    elif data[12:16] == b"VP8X" and data[20] & 0x08:
         at = data.find(b"EXIF", 30)
         exif = data[at + 8 :] if at > 0 else b""
     try:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Label a folder with GNU parallel: 500 photos a job, one job a core, names of any bytes.
 # usage: examples/shards.sh MODEL FOLDER > labels.jsonl
+# The exit code is the number of jobs that did not end in 0; a job ends in 4 where some of its photos cannot be read.
 set -euo pipefail
 model=${1:?usage: shards.sh MODEL FOLDER} folder=${2:?usage: shards.sh MODEL FOLDER}
 command -v parallel >/dev/null || { echo "shards.sh needs GNU parallel (package parallel)" >&2; exit 1; }

@@ -5,7 +5,6 @@ import errno
 import fcntl
 import glob
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -62,11 +61,10 @@ def disk_errors(target: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        code = getattr(error, "errno", None) or _errno_in(str(error))
-        if isinstance(error, BrokenPipeError) or code is None or getattr(error, "filename", None) is not None:
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno is None or error.filename is not None:
             raise
-        raise _told(code, target) from error
+        raise _told(error.errno, target) from error
 
 
 @contextlib.contextmanager
@@ -83,12 +81,6 @@ def _told(code: int, target: Path | str) -> DataError:
     if code == errno.EFBIG:
         return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
     return DataError(f"{target} could not be written: {os.strerror(code)}")
-
-
-def _errno_in(text: str) -> int | None:
-    """HDF5 puts the system's error number in its message only."""
-    found = re.search(r"errno = (\d+)", text)
-    return int(found[1]) if found else None
 
 
 def _sibling(place: Path) -> tuple[int, Path]:

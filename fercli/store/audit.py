@@ -120,5 +120,9 @@ def _check_attributes(thing: h5py.Group | h5py.Dataset, where: str, name: str, k
 def _check_attribute(thing: h5py.Group, key: str, where: str, name: str) -> None:
     """Before it is read: HDF5 follows pointers for some types, and allocates what an attribute says of its size."""
     found = thing.attrs.get_id(key)
-    if found.dtype.kind not in "uiS" or len(found.shape) > 1 or found.get_storage_size() > _MAX_ATTRIBUTE:
+    if (
+        found.dtype.kind not in "uiS"
+        or len(found.shape) > 1
+        or int(np.prod(found.shape)) * found.dtype.itemsize > _MAX_ATTRIBUTE
+    ):
         _refuse(name, where, f"has an attribute {key!r} that is no short plain value")

@@ -46,10 +46,11 @@ def fault(name: str, values: np.ndarray, classes: int, first: int) -> str:
     `first` is the row number of `values[0]`.
     """
     if values.dtype.kind == "f":
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         problem = "is not a finite number"
     elif values.dtype.kind == "b":
-        bad = values.view(np.uint8) > 1  # HDF5 keeps a bool as any byte
+        values = values.view(np.uint8)  # HDF5 keeps a bool as any byte
+        bad = values > 1
         problem = "is neither true nor false"
     elif name in ("label", "predicted"):
         bad = (values < -1) | (values >= classes)

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import h5py
 import numpy as np
@@ -43,7 +43,12 @@ def _damage(name: str) -> Iterator[None]:
     except (FerError, MemoryError):
         raise
     except Exception as error:
-        raise DataError(f"{name} is damaged: make it again") from error
+        # Without the traceback, which would keep h5py's view of the stream alive: freed late, it crashes Python's exit.
+        raise DataError(f"{name} is damaged: make it again") from error.with_traceback(None)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
 
 
 class Part:
@@ -59,10 +64,7 @@ class Part:
             raise DataError(f"{name} is damaged: its classes are not distinct names")
         names = [*schema.COLUMNS, *(f"{schema.ATTRIBUTE_PREFIX}{key}" for key in file.get("attribute", ()))]
         self.columns = tuple(column for column in names if column in file)
-        for column in self.columns:
-            self._check_column(column)
-        if not isinstance(self.rows, int) or self.rows < 0 or (self.rows and not self.columns):
-            raise DataError(f"{name} is damaged: it has {self.rows} rows in {len(self.columns)} columns")
+        self._check_columns()
 
     @cached_property
     def digest(self) -> str:
@@ -80,10 +82,21 @@ class Part:
         return found | {"provenance": check_chain(found.get("provenance", []), self.name)}
 
     def _json(self, name: str) -> Any:
+        with _damage(self.name):
+            raw = self.file[name][()]
         try:
-            return json.loads(self.file[name][()])
+            return json.loads(raw, parse_constant=_no_number)
         except (ValueError, TypeError, RecursionError) as error:
             raise DataError(f"{self.name} is damaged: its {name} is not JSON") from error
+
+    def _check_columns(self) -> None:
+        wrong = schema.columns_fault(set(self.columns))
+        if wrong:
+            raise DataError(f"{self.name} is damaged: it has the columns {wrong}")
+        if not isinstance(self.rows, int) or self.rows < 0 or (self.rows and not self.columns):
+            raise DataError(f"{self.name} is damaged: it has {self.rows} rows in {len(self.columns)} columns")
+        for name in self.columns:
+            self._check_column(name)
 
     def _check_column(self, name: str) -> None:
         declared, dataset = schema.column(name), self.file[name]

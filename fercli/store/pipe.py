@@ -1,4 +1,4 @@
-"""Where a store's bytes come from: a file, a redirected file, or a pipe, which is copied since HDF5 must seek."""
+"""Where a store's bytes come from (a file, a redirected file, or a copy of a pipe, as HDF5 must seek) and go to."""
 
 import contextlib
 import os
@@ -6,8 +6,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError
 from .atomic import disk_errors
@@ -22,6 +22,64 @@ _LENGTH_AT = {0: 40, 1: 44, 2: 28, 3: 28}
 def is_store(head: bytes) -> bool:
     """Whether a file that begins with these bytes is HDF5."""
     return head.startswith(_SIGNATURE)
+
+
+class Sink:
+    """A file for HDF5 to write, in which nothing ever fails: HDF5 2.0 crashes after a write that did.
+
+    The first error (a full disk, an interrupt) is kept for `check`; what is written after it goes nowhere.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at, self._end = file, 0, 0
+        self._error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raises the first error, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (self._end if whence == os.SEEK_END else 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: bytes) -> int:
+        self._end = max(self._end, self._at + len(data))
+        self._try(self._write_all, memoryview(data))
+        return len(data)
+
+    def read(self, size: int) -> bytes:
+        """Where an error kept bytes from being written, there are zeros."""
+        found = self._try(self._read_at, size) or b""
+        return found.ljust(size, b"\0")
+
+    def truncate(self, size: int) -> int:
+        self._end = size
+        self._try(self._file.truncate, size)
+        return size
+
+    def flush(self) -> None:
+        self._try(self._file.flush)
+
+    def _write_all(self, data: memoryview) -> None:
+        self._file.seek(self._at)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def _read_at(self, size: int) -> bytes:
+        self._file.seek(self._at)
+        return self._file.read(size)
+
+    def _try(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        if self._error is None:
+            try:
+                return action(*arguments)
+            except BaseException as error:
+                self._error = error
+        return None
 
 
 @contextlib.contextmanager

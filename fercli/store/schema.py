@@ -92,6 +92,16 @@ def column(name: str) -> Column | None:
     return ATTRIBUTE if name.startswith(ATTRIBUTE_PREFIX) else COLUMNS.get(name)
 
 
+def columns_fault(names: set[str]) -> str:
+    """What is wrong with these columns side by side; "" if nothing is."""
+    if "encoded" in names and "image" in names:
+        return "both image and encoded, and an image is either dense or a photo"
+    missing = {"height", "width"} - names
+    if "encoded" in names and missing:
+        return f"encoded without {' and '.join(sorted(missing))}"
+    return ""
+
+
 def is_array(name: str) -> bool:
     """Whether the format has a place for a free array of this name."""
     group, _, rest = name.partition("/")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -16,7 +16,7 @@ from ..errors import DataError, UsageError
 from . import schema
 from .atomic import disk_errors, replacing
 from .block import Block, block_rows, concatenate, fault, objects, take
-from .pipe import MEMORY_SPOOL
+from .pipe import MEMORY_SPOOL, Sink
 
 #: Rows of a column lie in chunks of about this many bytes: large enough to read fast in order, small enough that 1,000
 #: random 48x48 rows read in 0.03 s.
@@ -30,8 +30,8 @@ _BATCH_ROWS = 4096
 class Writer:
     """Appends blocks to one open store. `start` comes first and once (again after `restart`), then `append`."""
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, file: h5py.File, sink: Sink) -> None:
+        self._file, self._sink = file, sink
         self.restart()
 
     def restart(self) -> None:
@@ -89,12 +89,14 @@ class Writer:
         except ValueError:
             raise DataError(f"the document {name} holds a value that is not a finite number") from None
         self._file.create_dataset(name, data=np.bytes_(data), track_times=False)
+        self._sink.check()
 
     def array(self, name: str, values: np.ndarray) -> None:
         """Stores a free array, such as `weights/conv1.weight`, in a model store."""
         if not schema.is_array(name):
             raise DataError(f"{name!r} is no array of the store format")
         self._file.create_dataset(name, data=np.asarray(values), track_times=False)
+        self._sink.check()
 
     def finish(self) -> None:
         """Writes what waits and marks the store complete."""
@@ -126,6 +128,9 @@ class Writer:
         return values
 
     def _declare(self, block: Block) -> None:
+        wrong = schema.columns_fault(set(block))
+        if wrong:
+            raise DataError(f"rows have the columns {wrong}")
         self._shapes = {name: values.shape[1:] for name, values in block.items()}
         dense = [values for values in block.values() if values.dtype != object]
         row_bytes = sum(int(np.prod(values.shape[1:])) * values.dtype.itemsize for values in dense)
@@ -170,6 +175,7 @@ class Writer:
             else:
                 self._write_plain(name, values)
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+        self._sink.check()
 
     def _write_plain(self, name: str, values: np.ndarray) -> None:
         kind = h5py.enum_dtype(schema.SPLIT_CODES, "i1") if name == "split" else values.dtype
@@ -241,22 +247,19 @@ def create_store(target: str | Path) -> Iterator[Writer]:
         with _to_stdout() as writer:
             yield writer
         return
-    with replacing(Path(target)) as part, _writing(part, locking=False) as writer:
+    with replacing(Path(target)) as part, open(part, "r+b", buffering=0) as file, _writing(file) as writer:
         yield writer
 
 
 @contextlib.contextmanager
-def _writing(destination: Any, **options: Any) -> Iterator[Writer]:
+def _writing(destination: BinaryIO) -> Iterator[Writer]:
+    sink = Sink(destination)
     # The earliest format is the one in which no HDF5 notes the time.
-    file = h5py.File(destination, "w", libver="earliest", **options)
-    try:
-        writer = Writer(file)
+    with h5py.File(sink, "w", libver="earliest") as file:
+        writer = Writer(file, sink)
         yield writer
         writer.finish()
-        file.close()
-    finally:
-        with contextlib.suppress(OSError, RuntimeError):  # after a full disk, closing fails a second time
-            file.close()
+    sink.check()
 
 
 @contextlib.contextmanager

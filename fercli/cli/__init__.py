@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from .. import __version__
-from ..errors import INTERRUPTED, FerError
+from ..errors import INTERRUPTED, FerError, GateFailed
 from ..spec import nearest
 from .console import Console
 
@@ -84,6 +84,9 @@ def _status(console: Console) -> int:
         return INTERRUPTED
     except click.UsageError as error:
         console.usage_error(error)
+        return error.exit_code
+    except GateFailed as error:
+        console.verdict(str(error))
         return error.exit_code
     except FerError as error:
         return _told(console, error, str(error), error.exit_code)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ..text import printable
+
 _SHOWN_FAILURES = 5
 
 
@@ -53,6 +55,11 @@ class Console:
         self._close()
         click.echo(f"{self._command}: {self._style('error', 'red')}: {printable(text)}", err=True)
 
+    def verdict(self, text: str) -> None:
+        """The line of a failed gate, which is no error: the command did what it was asked."""
+        self._close()
+        self._line(text)
+
     def usage_error(self, error: click.UsageError) -> None:
         """A misuse that click found, with where to find help."""
         path = error.ctx.command_path if error.ctx else "fer"
@@ -84,10 +91,3 @@ class Console:
 
     def _style(self, text: str, colour: str) -> str:
         return click.style(text, fg=colour, bold=True) if sys.stderr.isatty() and "NO_COLOR" not in os.environ else text
-
-
-def printable(text: str) -> str:
-    """Text safe for a terminal and for one line: control characters and undecodable bytes become escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
-    )

@@ -10,7 +10,8 @@ from ..stages import inspect
 from ..stages.runner import Log
 from ..store import open_store
 from . import options
-from .console import Console, printable
+from ..text import counted, printable
+from .console import Console
 
 _KINDS = ("samples", "predictions", "model")
 
@@ -34,7 +35,7 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, a
         if verify:
             console = click.get_current_context().find_object(Console)
             rows = inspect.verify(store, Log("fail", console))
-            console.summary(f"{store.name} is sound, {rows:,} rows read", {"rows": rows}, [])
+            console.summary(f"{store.name} is sound, {counted(rows, 'row')} read", {"rows": rows}, [])
         if count:
             click.echo(store.rows)
         elif classes:
@@ -48,7 +49,7 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, a
 def _text(facts: dict[str, Any]) -> str:
     """The facts as a page of text."""
     name = printable(facts["name"])
-    lines = [f"{name}: {facts['kind']}, {facts['rows']:,} rows"]
+    lines = [f"{name}: {facts['kind']}, {counted(facts['rows'], 'row')}"]
     if facts["kind"] == "model":
         lines = [f"{name}: model {facts['model'].get('name', '')}, {facts['parameters']:,} parameters"]
         lines += [f"classes     {' '.join(map(printable, facts['classes']))}"]
@@ -86,5 +87,7 @@ def _chain(provenance: list[dict[str, Any]]) -> list[str]:
             f"{key}={value}" for key, value in entry["spec"].items() if value not in (None, "", [], False)
         )
         head = "made by" if place == 0 else "then"
-        lines.append(f"{head:<12}fer {entry['stage']} ({entry['rows']:,} rows, version {entry['version']}) {settings}")
+        lines.append(
+            f"{head:<12}fer {entry['stage']} ({counted(entry['rows'], 'row')}, version {entry['version']}) {settings}"
+        )
     return lines

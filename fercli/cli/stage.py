@@ -7,6 +7,7 @@ import click
 from ..errors import SOME_ROWS_FAILED
 from ..spec import Spec
 from ..stages.runner import Log, Outcome, Stage, run_on_stores
+from ..text import counted
 from .console import Console
 from .options import given
 
@@ -38,7 +39,7 @@ def tell(console: Console, outcome: Outcome) -> None:
     elif outcome.dry_run:
         text = f"{where} would be written"
     else:
-        text = f"{'the model' if outcome.stage == 'train' else f'{outcome.rows:,} rows'} to {where}"
+        text = f"{'the model' if outcome.stage == 'train' else counted(outcome.rows, 'row')} to {where}"
         if outcome.failures:
             text += f", {len(outcome.failures):,} failed"
     console.summary(text, outcome.as_dict(), outcome.failures)

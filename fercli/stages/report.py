@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..ops.statistics import CALIBRATION_BINS
 from ..store import SPLITS
+from ..text import printable
 from .evaluate import CLASS_METRICS, IDENTITIES, METRICS, Evaluation, Verdict
 
 FORMAT = "fercli-evaluation"
@@ -33,7 +34,9 @@ def as_markdown(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str
     figures = [["metric", "value"], *([name, value] for name, value in _figures(evaluation))]
     parts = [f"### {_cell(_title(evaluation))}"]
     if verdicts:
-        gates = (f"- **{'pass' if verdict.passed else 'FAIL'}** {_cell(_shown(verdict.text))}" for verdict in verdicts)
+        gates = (
+            f"- **{'pass' if verdict.passed else 'FAIL'}** {_cell(printable(verdict.text))}" for verdict in verdicts
+        )
         parts.append("\n".join(gates))
     parts += [_piped(figures), _piped(_class_table(evaluation))]
     parts += ["Confusion (rows: true class, columns: predicted)", _piped(_confusion_table(evaluation))]
@@ -41,13 +44,15 @@ def as_markdown(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str
 
 
 def _gate_lines(verdict: Verdict) -> str:
-    text = f"{'pass' if verdict.passed else 'FAIL'}  {_shown(verdict.text)}"
+    text = f"{'pass' if verdict.passed else 'FAIL'}  {printable(verdict.text)}"
     return textwrap.fill(text, _WIDTH, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
 
 
 def _title(evaluation: Evaluation) -> str:
     split = "all rows" if evaluation.split == "all" else f"split {evaluation.split}"
-    return f"{_shown(evaluation.name)}, {split}: {evaluation.rows:,} labelled rows, {len(evaluation.classes)} classes"
+    return (
+        f"{printable(evaluation.name)}, {split}: {evaluation.rows:,} labelled rows, {len(evaluation.classes)} classes"
+    )
 
 
 def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -88,13 +93,13 @@ def _class_table(evaluation: Evaluation) -> list[list[str]]:
     table, rows = evaluation.per_class, [["class", *CLASS_METRICS, "support"]]
     for index, name in enumerate(evaluation.classes):
         shares = (f"{getattr(table, metric)[index]:.4f}" for metric in CLASS_METRICS)
-        rows.append([_shown(name), *shares, f"{table.support[index]:,}"])
+        rows.append([printable(name), *shares, f"{table.support[index]:,}"])
     return rows
 
 
 def _confusion_table(evaluation: Evaluation) -> list[list[str]]:
     """With the column of rows without an answer only where there are such."""
-    names = [_shown(name) for name in evaluation.classes]
+    names = [printable(name) for name in evaluation.classes]
     columns = [*names, _NO_ANSWER] if evaluation.no_answer else names
     counts = evaluation.confusion[:, : len(columns)].tolist()
     return [["", *columns], *([name, *map(str, row)] for name, row in zip(names, counts, strict=True))]
@@ -114,11 +119,6 @@ def _piped(table: list[list[str]]) -> str:
     rule = "|".join(["", " --- ", *[" ---: "] * (len(table[0]) - 1), ""])
     lines = [f"| {' | '.join(map(_cell, row))} |" for row in table]
     return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _shown(text: str) -> str:
-    """Safe for a terminal: a class may be named after a folder that holds control characters."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
 
 
 def _cell(text: str) -> str:

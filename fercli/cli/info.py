@@ -9,8 +9,8 @@ import click
 from ..stages import inspect
 from ..stages.runner import Log
 from ..store import open_store
-from . import options
 from ..text import counted, printable
+from . import options
 from .console import Console
 
 _KINDS = ("samples", "predictions", "model")

@@ -521,13 +521,13 @@ def test_utkface_attributes_on_request_only(tmp_path: Path):
     folder = plant(tmp_path / "d", SAMPLES["utkface"].files)
     source = open_source(str(folder))
     listing = get("utkface").scan(source, Options(attribute=("gender", "race")))
-    assert listing.columns() == ("attribute/gender", "attribute/race")
+    assert listing.columns == ("attribute/gender", "attribute/race")
     assert [dict(record.attributes) for record in listing.records] == [
         {"gender": 1, "race": 0},
         {"gender": -1, "race": -1},  # a published name that lacks a field
         {"gender": 0, "race": 4},
     ]
-    assert get("utkface").scan(source, Options()).columns() == ()
+    assert get("utkface").scan(source, Options()).columns == ()
     told = refusal(lambda: get("utkface").scan(source, Options(attribute=("sex",))), UsageError)
     assert told == "UTKFace has no attribute 'sex'; known: age, gender, race"
 

@@ -1,6 +1,7 @@
 """What a layout hands to `ingest`: a listing of photo files, or a table that carries its own pixels."""
 
 import codecs
+import functools
 import itertools
 import os
 import re
@@ -43,8 +44,9 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
+    @functools.cached_property
     def columns(self) -> tuple[str, ...]:
-        """The store columns that this listing fills, beside the pixels, `source` and `digest`."""
+        """The columns that a full listing gives a store, beside the pixels, `source` and `digest`."""
         some = {name: any(getattr(r, name) for r in self.records) for name in ("split", "subject", "sequence", "box")}
         attributes = sorted({f"attribute/{name}" for record in self.records for name in record.attributes})
         return (*(("label",) if self.classes else ()), *(name for name in some if some[name]), *attributes)
@@ -75,10 +77,10 @@ class Table:
 class Options(Spec):
     """What the person may say about a layout. A layout names those it understands in its OPTIONS."""
 
-    frames: int = option(3, "last frames taken of each labelled CK+ sequence; 3 gives the usual 981 images", low=1)
-    neutral_first: bool = option(False, "take the first frame of each labelled CK+ sequence as neutral")
-    ferplus: str | None = option(None, "FER+ votes (fer2013new.csv) to join to a FER2013 csv by row", metavar="FILE")
-    attribute: tuple[str, ...] = option((), "also store this attribute: age, gender or race of UTKFace")
+    frames: int = option(3, "Last frames taken of each labelled CK+ sequence; 3 give the usual 981 images.", low=1)
+    neutral_first: bool = option(False, "Take the first frame of each labelled CK+ sequence as neutral.")
+    ferplus: str | None = option(None, "FER+ votes (fer2013new.csv) to join to a FER2013 csv by row.", metavar="FILE")
+    attribute: tuple[str, ...] = option((), "Also store this of UTKFace: age, gender or race.")
 
 
 def mostly(names: Sequence[str], pattern: re.Pattern[str]) -> bool:

@@ -30,7 +30,7 @@ _OF_PIXELS = {"encoded", "height", "width"}
 class IngestSpec(Options):
     """The settings of `fer ingest`."""
 
-    layout: str = option(AUTO, "layout of the data set; auto recognises it", choices=(AUTO, *names()))
+    layout: str = option(AUTO, "Layout of the data set; auto recognises it.", choices=(AUTO, *names()))
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Part:
     @property
     def columns(self) -> set[str]:
         """What the layout tells of each row; "encoded" too, if a table has that."""
-        return set(self.plan.columns() if isinstance(self.plan, Listing) else self.plan.columns)
+        return set(self.plan.columns)
 
     @property
     def names(self) -> list[str]:

@@ -41,7 +41,7 @@ def blocks(source: Source, listing: Listing, dense: bool, report: Report) -> Ite
     """
     for name, reason in listing.failures:
         report.failed(name, reason)
-    columns = listing.columns()
+    columns = listing.columns
     for photos in ordered_map(_decode_all, _read(source, listing.records)):
         good = []
         for photo in photos:

@@ -98,7 +98,9 @@ def test_a_csv_becomes_dense_rows(tmp_path: Path):
     assert found.columns["split"].tolist() == [0, 1, 2]
     assert found.sources == ["fer2013.csv:1", "fer2013.csv:2", "fer2013.csv:3"]
     assert found.columns["digest"][2].tobytes() == digest(found.columns["image"][2])
-    assert found.heard.notes == [f"{tmp_path}/d: layout fer2013"]
+    assert found.heard.notes == [
+        f"{tmp_path}/d: layout fer2013, classes angry, disgust, fear, happy, sad, surprise, neutral"
+    ]
     assert found.heard.rows == 3
 
 
@@ -377,7 +379,7 @@ def test_bad_rows_of_a_csv(tmp_path: Path):
     text = f"emotion,pixels,Usage\n0,{pixels(2304)},Training\n0,{pixels(2303)},Training\n7,{pixels(2304)},Training\n"
     csv = plant(tmp_path, {"f.csv": text}) / "f.csv"
     assert refusal(tmp_path, csv) == (
-        "f.csv:2: it has 2303 pixels, but the rows before it have 2304; leave such rows out with --on-error skip"
+        "f.csv:2: it has 2303 pixels, but 48x48 images have 2304; leave such rows out with --on-error skip"
     )
     found = ingest(tmp_path, csv, on_error="skip")
     assert found.sources == ["f.csv:1"]

@@ -53,9 +53,9 @@ def test_any_bytes_are_a_row_or_a_fault(lines: list[bytes]):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"6,1 2 3,Training", "it has 3 pixels, but the rows before it have 4"),
-        (b"6,1 2 3 4 5,Training", "it has 5 pixels, but the rows before it have 4"),
-        (b"6,,Training", "it has 0 pixels, but the rows before it have 4"),
+        (b"6,1 2 3,Training", "it has 3 pixels, but 2x2 images have 4"),
+        (b"6,1 2 3 4 5,Training", "it has 5 pixels, but 2x2 images have 4"),
+        (b"6,,Training", "it has 0 pixels, but 2x2 images have 4"),
         (b"6,1 2 3 4", "it has 2 fields, but the header has 3"),
         (b"6,1,2 3 4,Training", "it has 4 fields, but the header has 3"),
         (b"6,1 2 x3 4,Training", "its pixel 3 is 'x3', not a number"),
@@ -121,7 +121,7 @@ def test_rows_of_a_file_are_counted_over_chunks_and_blank_lines(tmp_path: Path, 
     rows[70] = rows[71] = "8,1 2 3 4,Training"
     heard, block = read_csv(tmp_path, "\ufeffemotion,pixels,Usage\r\n" + "\r\n\r\n".join(rows))
     assert heard.failures == [
-        ("f.csv:41", "it has 3 pixels, but the rows before it have 4"),
+        ("f.csv:41", "it has 3 pixels, but 2x2 images have 4"),
         ("f.csv:71", "its label is '8', not one of 0 to 6"),
         ("f.csv:72", "its label is '8', not one of 0 to 6"),
     ]

@@ -1,8 +1,10 @@
 """Folders, files, lists and archives as one view; and what of them is refused."""
 
+import errno
 import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -272,3 +274,15 @@ def test_large_decompressed_archives_leave_memory(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(archive, "_MEMORY", 1000)
     source = open_source(str(pack(plant(tmp_path / "d", TREE), "tar.xz")))
     assert contents(source) == TREE
+
+
+def test_no_space_to_decompress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Full(tempfile.SpooledTemporaryFile):
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = pack(plant(tmp_path / "d", TREE), "tar.xz")
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", Full)
+    assert told(lambda: open_source(str(path))) == (
+        f"{path}: no space left in {tempfile.gettempdir()} to decompress it: set TMPDIR to a larger place"
+    )

@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import lzma
 import os
@@ -184,6 +185,8 @@ def _damage(path: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         reason = str(unreadable(error))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = f"no space left in {tempfile.gettempdir()} to decompress it: set TMPDIR to a larger place"
     except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         reason = f"it is damaged or cut off: {error}"
     except NotImplementedError as error:  # a compression that Python lacks

@@ -9,7 +9,7 @@ from ..labels import EMOTIONS, EMOTIONS_CONTEMPT, FER2013_CODES
 from ..ops.parallel import ordered_map
 from ..store import SPLIT_CODES, Block, objects
 from .base import Options, Report, Table, only
-from .ferplus import USAGES, Votes, read_votes
+from .ferplus import USAGES, read_votes
 from .files import naming
 from .pixels import Format, Rows, numbered, with_size
 from .source import Source
@@ -30,16 +30,12 @@ def matches(source: Source) -> bool:
 
 def scan(source: Source, options: Options) -> Table:
     name = _csv(source)
-    votes = read_votes(options.ferplus) if options.ferplus else None
-    if votes:
-        return Table(
-            EMOTIONS_CONTEMPT, len(votes.split), ("label", "split", "votes"), partial(_blocks, source, name, votes)
-        )
-    return Table(EMOTIONS, None, ("label", "split"), partial(_blocks, source, name, None))
+    classes, votes = (EMOTIONS_CONTEMPT, ("votes",)) if options.ferplus else (EMOTIONS, ())
+    return Table(classes, None, ("label", "split", *votes), partial(_blocks, source, name, options.ferplus))
 
 
-def _blocks(source: Source, name: str, votes: Votes | None, report: Report) -> Iterator[Block]:
-    count = 0
+def _blocks(source: Source, name: str, ferplus: str | None, report: Report) -> Iterator[Block]:
+    votes, count = read_votes(ferplus) if ferplus else None, 0
     for rows in _rows(source, name):
         for row, reason in rows.faults:
             report.failed(f"{name}:{row}", reason)

@@ -30,30 +30,41 @@ def _flat(names: list[str]) -> Listing:
 
 def _tree(names: list[str], notes: list[str]) -> Listing:
     """Photos by their folders: [ROOT/...][SPLIT/][CLASS/.../]PHOTO."""
-    folders = _without_root([name.split("/")[:-1] for name in names])
-    splits = sorted({path[0] for path in folders if path and path[0].lower() in SPLIT_WORDS})
-    found, failures = [], []
-    for name, path in zip(names, folders, strict=True):
-        if splits and (not path or path[0] not in splits):
-            failures.append((name, f"it lies outside {', '.join(splits)}, which hold the splits"))
-            continue
-        split = SPLIT_WORDS[path[0].lower()] if splits else ""
-        below = path[1:] if splits else path
-        found.append((name, split, _class_name(below[0]) if below else ""))
-    classes = ordered([emotion for _, _, emotion in found if emotion])
+    paths = _without_root({folder: folder.split("/") if folder else [] for folder in map(_folder, names)})
+    splits = sorted({path[0] for path in paths.values() if path and path[0].lower() in SPLIT_WORDS})
+    outside = {folder for folder, path in paths.items() if splits and (not path or path[0] not in splits)}
+    told = {folder: _split_and_class(path, bool(splits)) for folder, path in paths.items() if folder not in outside}
+    classes = ordered([emotion for _, emotion in told.values() if emotion])
     index = {"": -1, **{emotion: at for at, emotion in enumerate(classes)}}
-    return Listing(classes, [Record(name, index[emotion], split) for name, split, emotion in found], notes, failures)
+    listing = Listing(classes, [], notes)
+    for name in names:
+        if _folder(name) in outside:
+            listing.failures.append((name, f"it lies outside {', '.join(splits)}, which hold the splits"))
+        else:
+            split, emotion = told[_folder(name)]
+            listing.records.append(Record(name, index[emotion], split))
+    return listing
 
 
-def _without_root(folders: list[list[str]]) -> list[list[str]]:
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _without_root(paths: dict[str, list[str]]) -> dict[str, list[str]]:
     """Paths without the folders that hold everything, such as the one that an archive was made of."""
-    while folders and min(map(len, folders)) > 1:
-        roots = {path[0] for path in folders}
+    while paths and min(map(len, paths.values())) > 1:
+        roots = {path[0] for path in paths.values()}
         root = roots.pop()
         if roots or root.lower() in SPLIT_WORDS or canonical(root) in EMOTIONS_CONTEMPT:
             break
-        folders = [path[1:] for path in folders]
-    return folders
+        paths = {folder: path[1:] for folder, path in paths.items()}
+    return paths
+
+
+def _split_and_class(path: list[str], has_splits: bool) -> tuple[str, str]:
+    split = SPLIT_WORDS[path[0].lower()] if has_splits else ""
+    below = path[1:] if has_splits else path
+    return split, _class_name(below[0]) if below else ""
 
 
 def _class_name(folder: str) -> str:

@@ -76,7 +76,7 @@ class Format:
         if not self.size and not _side(len(numbers)):
             return f"it has {len(numbers)} pixels, which make no square image of 1 to {_MAX_SIDE} a side"
         if self.size and len(numbers) != self.size:
-            return f"it has {len(numbers)} pixels, but the rows before it have {self.size}"
+            return f"it has {len(numbers)} pixels, but {self.side}x{self.side} images have {self.size}"
         return ""
 
     def parse(self, chunk: Chunk) -> Rows:

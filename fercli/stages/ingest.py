@@ -1,6 +1,5 @@
 """Ingest: published data sets, folders, archives, csv files and lists of photos into one store of samples."""
 
-import functools
 import itertools
 import os
 import sys
@@ -97,7 +96,8 @@ def run(sources: Sequence[Source], dst: Writer, spec: IngestSpec, log: Log) -> N
     once = _Once(log)
     for part in parts:
         if spec.layout == AUTO:
-            log.note(f"{part.source.path}: layout {part.layout.NAME}")
+            classes = f"classes {', '.join(part.plan.classes)}" if part.plan.classes else "unlabelled"
+            log.note(f"{part.source.path}: layout {part.layout.NAME}, {classes}")
         for note in part.notes:
             log.note(note)
     log.total(sum(part.rows for part in parts))
@@ -169,7 +169,6 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
         yield {**block, "digest": np.frombuffer(sums, np.uint8).reshape(-1, 16)}
 
 
-@functools.lru_cache(maxsize=16)  # `digests` and `run` look at the same sources
 def _part(source: Source, spec: IngestSpec) -> _Part:
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)

@@ -159,7 +159,7 @@ def test_the_dropout_asked_for_is_everywhere(name: str) -> None:
 
 # AlexNet
 
-# The published table (48 is written 11 x 11 x 3 x 96 + 96 and so on): layer, output, kernel, parameters.
+# Layer, output, side of the kernel, parameters (weights and biases).
 TABLE_1 = [
     ("conv1", (96, 55, 55), 11, 11 * 11 * 3 * 96 + 96),  # (227 - 11) / 4 + 1 = 55
     ("pool1", (96, 27, 27), 3, 0),  # (55 - 3) / 2 + 1 = 27

@@ -29,8 +29,9 @@ def alexnet(classes: int, channels: int, size: int, dropout: float = 0.5, head: 
     not list them (not stated), and they are left out.
     """
     check_size("alexnet", size, SMALLEST)
-    side = (((size - 11) // 4 + 1 - 1) // 2 - 1) // 2  # (x - 3) // 2 + 1 of a pooling is (x - 1) // 2
-    side = (side - 1) // 2
+    side = (size - 11) // 4 + 1
+    for _ in range(3):
+        side = (side - 3) // 2 + 1
     layers = OrderedDict(
         conv1=nn.Conv2d(channels, 96, 11, stride=4),  # (N, 96, 55, 55)
         pool1=nn.MaxPool2d(3, 2),  # (N, 96, 27, 27)
@@ -52,7 +53,7 @@ def alexnet(classes: int, channels: int, size: int, dropout: float = 0.5, head: 
 
 @model
 def alexnet_torchvision(classes: int, channels: int, size: int, dropout: float = 0.5, head: str = "fc") -> nn.Module:
-    """AlexNet of torchvision (Krizhevsky 2014, One weird trick, with 256 maps in conv4), weight for weight.
+    """AlexNet of torchvision (after Krizhevsky 2014, One weird trick), weight for weight.
 
     With `head` "fc" its state dict has the names and shapes of `torchvision.models.alexnet`, whose ImageNet weights
     therefore load. They are for red, green and blue from 0 to 1, less (0.485, 0.456, 0.406), over (0.229, 0.224,

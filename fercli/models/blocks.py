@@ -30,8 +30,8 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pad
 def separable(inputs: int, outputs: int) -> nn.Module:
     """Depthwise separable 3x3 convolution and batch normalisation: (N, inputs, H, W) to (N, outputs, H, W).
 
-    A 3x3 filter for each input map alone, then a 1x1 convolution that mixes the maps (Chollet 2017, Xception,
-    section 1.1, with nothing between the two as its section 4.7 found best).
+    A 3x3 filter for each input map alone, then a 1x1 convolution that mixes the maps, with nothing between the two
+    (Chollet 2017, Xception, sections 1.2 and 4.7).
     """
     return nn.Sequential(
         OrderedDict(

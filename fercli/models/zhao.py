@@ -98,8 +98,8 @@ def zhao_resnet(classes: int, channels: int, size: int) -> nn.Module:
 def zhao_separable(classes: int, channels: int, size: int) -> nn.Module:
     """The depthwise separable network: a `trunk`, and the `head` that reads the expression from its maps.
 
-    Its layers are not stated; they are those of mini-Xception (Arriaga et al. 2017, figure 4; 58,423 numbers for 48x48
-    gray images and 7 classes), made for the same data and, with a second head on the same trunk, for gender.
+    Its layers are not stated; they are those of mini-Xception (Arriaga et al. 2017, Real-time Convolutional Neural
+    Networks for Emotion and Gender Classification; 58,423 numbers for gray images and 7 classes).
     """
     check_size("zhao-separable", size, SEPARABLE_SMALLEST)
     trunk = OrderedDict(
@@ -145,7 +145,7 @@ class ResidualUnit(nn.Module):
 
 
 class SeparableModule(nn.Module):
-    """Two separable convolutions and a pooling, beside a shortcut by a 1x1 convolution (Arriaga et al., figure 4)."""
+    """Two separable convolutions and a pooling, beside a shortcut by a 1x1 convolution (Arriaga et al. 2017)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -2,7 +2,8 @@
 
 Convolutions start from N(0, 0.04). 0.04 is taken as the standard deviation: He's rule, sqrt(2 / fan-in), gives 0.059
 behind 64 maps of 3x3 and 0.042 behind 128, where a variance of 0.04 would mean a deviation of 0.2, five times as much.
-Batch normalisation makes the first outputs the same, but Adam turns weights of 0.2 five times as slowly.
+Where batch normalisation follows, the first outputs are the same, but Adam turns weights of 0.2 five times as slowly;
+where none does, in the head of the separable network, the first loss on FER2013 is 2.3 with 0.04 and 6.3 with 0.2.
 
 Not stated, and so: convolutions pad to keep the side; those before a batch normalisation have no bias, which it would
 undo; the dense layers have ReLUs between them and start as torch starts them.

@@ -34,15 +34,18 @@ def check_mark(file: h5py.File, name: str) -> None:
         raise DataError(f"{name} is damaged: its version or kind is not one that fer ever wrote")
 
 
-def audit(file: h5py.File, name: str, size: int) -> None:
-    """Raises DataError, naming the object at fault, unless the store is made of its own plain complete arrays only.
+def audit(file: h5py.File, name: str, size: int) -> dict[str, h5py.Dataset]:
+    """Every dataset by its path, each of them a plain complete array of the store's own; nothing else is to be read.
 
-    `size` is the file's length in bytes: all datasets together may not claim more than that.
+    `size` is the file's length in bytes: all datasets together may not claim more than that. Raises DataError that
+    names the object at fault.
     """
     _check_attributes(file, "the file", name, schema.ATTRIBUTES)
-    left = size
+    left, found = size, {}
     for where, dataset in _datasets(file, "", name):
         left -= _check_dataset(dataset, where, name, left)
+        found[where] = dataset
+    return found
 
 
 def attribute(file: h5py.File, key: str, name: str) -> Any:
@@ -97,7 +100,7 @@ def _check_dataset(dataset: h5py.Dataset, where: str, name: str, left: int) -> i
         _refuse(name, where, "is without shape and data")
     declared = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
     there = min(dataset.id.get_storage_size(), left)
-    if declared > there:
+    if declared > there or dataset.dtype.itemsize < 1:  # h5py wraps a size over 2 GiB round
         _refuse(name, where, f"declares {declared:,} bytes, and the file holds at most {there:,} for it")
     if plan.get_layout() == h5py.h5d.CHUNKED and _missing_chunks(dataset):
         _refuse(name, where, "has holes: parts of it were never written")

@@ -30,8 +30,7 @@ def open_part(path: str) -> Iterator["Part"]:
             # The open file, not its path: what was measured is what is read and what the digest is of.
             file = stack.enter_context(h5py.File(stream, "r"))
             check_mark(file, name)
-            audit(file, name, size)
-            part = Part(file, name, stream)
+            part = Part(file, name, stream, audit(file, name, size))
         yield part
 
 
@@ -54,16 +53,16 @@ def _no_number(text: str) -> NoReturn:
 class Part:
     """One open store file. Its attributes are those of a Reader."""
 
-    def __init__(self, file: h5py.File, name: str, stream: BinaryIO) -> None:
-        self.file, self.name, self._stream = file, name, stream
+    def __init__(self, file: h5py.File, name: str, stream: BinaryIO, data: dict[str, h5py.Dataset]) -> None:
+        self.name, self.data, self._stream = name, data, stream
         self.kind = attribute(file, "kind", name)
         self.rows = attribute(file, "rows", name)
         self.classes = attribute(file, "classes", name)
         self.channels = attribute(file, "channels", name) or ()
         if not isinstance(self.classes, tuple) or len(set(self.classes)) != len(self.classes):
             raise DataError(f"{name} is damaged: its classes are not distinct names")
-        names = [*schema.COLUMNS, *(f"{schema.ATTRIBUTE_PREFIX}{key}" for key in file.get("attribute", ()))]
-        self.columns = tuple(column for column in names if column in file)
+        names = [*schema.COLUMNS, *(name for name in data if name.startswith(schema.ATTRIBUTE_PREFIX))]
+        self.columns = tuple(column for column in names if column in data)
         self._check_columns()
 
     @cached_property
@@ -78,12 +77,12 @@ class Part:
     @cached_property
     def documents(self) -> dict[str, Any]:
         """The JSON documents by name; the provenance chain is [] where there is none."""
-        found = {name: self._json(name) for name in schema.DOCUMENTS if name in self.file}
+        found = {name: self._json(name) for name in schema.DOCUMENTS if name in self.data}
         return found | {"provenance": check_chain(found.get("provenance", []), self.name)}
 
     def _json(self, name: str) -> Any:
         with _damage(self.name):
-            raw = self.file[name][()]
+            raw = self.data[name][()]
         try:
             return json.loads(raw, parse_constant=_no_number)
         except (ValueError, TypeError, RecursionError) as error:
@@ -99,7 +98,7 @@ class Part:
             self._check_column(name)
 
     def _check_column(self, name: str) -> None:
-        declared, dataset = schema.column(name), self.file[name]
+        declared, dataset = schema.column(name), self.data[name]
         if name == "encoded":
             rows, right = len(self._offset) - 1, dataset.dtype == np.uint8 and dataset.ndim == 1
         else:
@@ -116,7 +115,7 @@ class Part:
             )
 
     def _type_fits(self, name: str) -> bool:
-        found, declared = self.file[name].dtype, schema.column(name).dtype
+        found, declared = self.data[name].dtype, schema.column(name).dtype
         if declared == "string":
             return found.kind == "S"
         if declared == "split" and h5py.check_enum_dtype(found) != schema.SPLIT_CODES:
@@ -126,7 +125,7 @@ class Part:
     @cached_property
     def _offset(self) -> np.ndarray:
         """(N + 1) int64: photo i is bytes offset[i] to offset[i + 1] of the buffer."""
-        end, found = len(self.file["encoded"]), self.file[schema.OFFSET]
+        end, found = len(self.data["encoded"]), self.data[schema.OFFSET]
         values = found[()]
         rising = found.dtype == np.int64 and values.ndim == 1 and len(values) and (np.diff(values) >= 0).all()
         if not rising or values[0] != 0 or values[-1] != end:
@@ -140,7 +139,7 @@ class Part:
         with _damage(self.name):
             if name == "encoded":
                 return self._encoded(start, stop)
-            values = self.file[name][start:stop]
+            values = self.data[name][start:stop]
             if schema.column(name).dtype == "string":
                 return objects(item.decode("utf-8", "surrogateescape") for item in values.tolist())
             if schema.column(name).dtype == "split":
@@ -152,23 +151,23 @@ class Part:
 
     def _encoded(self, start: int, stop: int) -> np.ndarray:
         ends = self._offset[start : stop + 1].tolist()
-        buffer = self.file["encoded"][ends[0] : ends[-1]].tobytes()
+        buffer = self.data["encoded"][ends[0] : ends[-1]].tobytes()
         return objects(buffer[a - ends[0] : b - ends[0]] for a, b in itertools.pairwise(ends))
 
     def array(self, name: str) -> np.ndarray:
         """A free array of a model store."""
-        if not schema.is_array(name) or name not in self.file:
+        if not schema.is_array(name) or name not in self.data:
             raise DataError(f"{self.name} holds no {name}: it is no model made by fer train")
         with _damage(self.name):
-            return self.file[name][()]
+            return self.data[name][()]
 
     def array_names(self, group: str) -> list[str]:
         """The names of the arrays of a group, such as `weights/conv1.weight`; [] if there is no such group."""
-        return [f"{group}/{key}" for key in self.file.get(group, ())]
+        return [name for name in self.data if name.startswith(f"{group}/")]
 
     def cuts(self, columns: Sequence[str]) -> list[int]:
         """Row numbers at which blocks of about BLOCK_BYTES begin and end, for blocks of these columns."""
-        dense = [self.file[name] for name in columns if name in self.columns and name != "encoded"]
+        dense = [self.data[name] for name in columns if name in self.columns and name != "encoded"]
         row_bytes = sum(int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize for dataset in dense)
         step = max(1, min(_MAX_BLOCK_ROWS, BLOCK_BYTES // max(1, row_bytes)))
         if "encoded" not in columns:

@@ -126,8 +126,8 @@ class Reader:
         """The shapes of all free arrays of a model store, by name."""
         part = self._parts[0]
         grouped = [name for group in schema.ARRAY_GROUPS for name in part.array_names(group)]
-        alone = [name for name in schema.ARRAYS if name in part.file]
-        return {name: part.file[name].shape for name in grouped + alone}
+        alone = [name for name in schema.ARRAYS if name in part.data]
+        return {name: part.data[name].shape for name in grouped + alone}
 
     def _read(self, part: Part, name: str, start: int, stop: int) -> np.ndarray:
         """A column of `part` in terms of the classes of the whole table."""

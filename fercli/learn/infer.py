@@ -6,8 +6,8 @@ from torch import nn
 
 from .normalise import Normalise
 
-#: Images a forward pass. Larger ones gain nothing on a CPU, and this keeps the activations small.
-BATCH = 128
+#: Images a forward pass. On a CPU more of them only leave its caches, and the activations stay small.
+BATCH = 32
 
 
 @torch.inference_mode()

@@ -1,0 +1,115 @@
+"""How fast the njoku network trains and answers here, in images a second, on random images.
+
+    python -m tests.benchmarks.train [ROUNDS [BATCH [THREADS]]]
+
+The first table has a bare loop of a few lines beside the loop of `fer train`, in both memory layouts and both
+precisions; the second has inference by the size of its batches. Each figure is the best of some rounds that take turns,
+as other work on the machine only ever slows a round down.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from fercli import models
+from fercli.learn.batches import Batches
+from fercli.learn.infer import log_probabilities
+from fercli.learn.loop import train
+from fercli.learn.normalise import Normalise
+from fercli.learn.optimizer import make_optimizer
+
+IMAGES = 2000
+CPU = torch.device("cpu")
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+def main(rounds: int = 3, batch: int = 32, threads: int = torch.get_num_threads()) -> None:
+    torch.set_num_threads(threads)
+    rng = np.random.Generator(np.random.PCG64([0]))
+    images, labels = rng.integers(0, 256, (IMAGES, 48, 48), dtype=np.uint8), rng.integers(0, 7, IMAGES)
+    print(f"training, batch {batch}, {threads} threads, torch {torch.__version__}")
+    runs: dict[tuple[str, ...], Callable[[], None]] = {}
+    for precision in ("float32", "bfloat16"):
+        for layout in LAYOUTS:
+            for name, loop in (("bare loop", bare), ("fer train", ours)):
+                runs[precision, layout, name] = loop(images, labels, batch, LAYOUTS[layout], precision == "bfloat16")
+    for names, rate in best_rates(runs, rounds).items():
+        print("  {:<10}{:<15}{:<12}".format(*names) + f"{rate:>8,.0f} images/s")
+    print("inference, float32, channels last")
+    network, normalise = network_in(torch.channels_last), Normalise([0.0], [255.0])
+    answers = {
+        (str(size),): lambda size=size: log_probabilities(network, normalise, images, size)
+        for size in (1, 8, 32, 64, 128, 256, 512)
+    }
+    for (size,), rate in best_rates(answers, rounds).items():
+        print(f"  batch {size:<6}{rate:>8,.0f} images/s")
+
+
+def best_rates(runs: dict[tuple[str, ...], Callable[[], None]], rounds: int) -> dict[tuple[str, ...], float]:
+    """Images a second of the fastest round of each run, each of which goes through all images once."""
+    seconds = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return {name: IMAGES / best for name, best in seconds.items()}
+
+
+def network_in(layout: torch.memory_format) -> nn.Module:
+    torch.manual_seed(0)
+    return models.build("njoku").to(memory_format=layout)
+
+
+def bare(
+    images: np.ndarray, labels: np.ndarray, batch: int, layout: torch.memory_format, bfloat16: bool
+) -> Callable[[], None]:
+    """The least that an epoch takes: float images in memory, in order, nothing measured."""
+    network = network_in(layout).train()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=True)
+    pixels = (torch.from_numpy(images).unsqueeze(1).float() / 255).to(memory_format=layout)
+    answers = torch.from_numpy(labels)
+
+    def epoch() -> None:
+        for start in range(0, IMAGES, batch):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                logits = network(pixels[start : start + batch])
+                loss = nn.functional.cross_entropy(logits, answers[start : start + batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def ours(
+    images: np.ndarray, labels: np.ndarray, batch: int, layout: torch.memory_format, bfloat16: bool
+) -> Callable[[], None]:
+    """An epoch of `fer train`, validated on one image."""
+    network = network_in(layout)
+    optimizer = make_optimizer("adam", network.parameters(), 1e-4, momentum=0.9, beta2=0.999, weight_decay=0.0)
+    batches = Batches(images, labels, np.arange(IMAGES), batch=batch, seed=0, device=CPU)
+
+    def epoch() -> None:
+        for _ in train(
+            network,
+            Normalise([0.0], [255.0]),
+            optimizer,
+            nn.CrossEntropyLoss(),
+            batches,
+            (images[:1], labels[:1]),
+            epochs=(1,),
+            rate=lambda step: 1e-4,
+            bfloat16=bfloat16,
+        ):
+            pass
+
+    return epoch
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -225,18 +225,18 @@ def test_arrays_of_a_model(tmp_path):
             store.array("weights/x")
 
 
-def test_restart_drops_all(tmp_path):
+def test_after_a_restart_a_store_is_as_if_new(tmp_path):
     with create_store(tmp_path / "a.h5") as store:
-        store.start("samples", ("x",), ("gray",))
-        store.append(
-            samples(5000, classes=0) | {"label": np.zeros(5000, np.int16), "votes": np.ones((5000, 1), np.float32)}
-        )
+        store.start("samples", ("x", "y", "z"), ("gray",))
+        store.append(samples(5000))
+        store.document("augment", {})
         store.restart()
         store.start("samples", CLASSES)
         store.append(photos(b"abc"))
-    with open_store(tmp_path / "a.h5") as store:
+    fresh = write(tmp_path / "b.h5", photos(b"abc"))
+    assert (tmp_path / "a.h5").read_bytes() == Path(fresh).read_bytes()
+    with open_store(fresh) as store:
         assert (store.rows, store.classes, store.channels) == (1, CLASSES, ())
-        assert store.columns == ("encoded", "height", "width")
 
 
 def test_the_same_command_gives_the_same_bytes_at_another_time(tmp_path):

@@ -30,16 +30,14 @@ _BATCH_ROWS = 4096
 class Writer:
     """Appends blocks to one open store. `start` comes first and once (again after `restart`), then `append`."""
 
-    def __init__(self, file: h5py.File, sink: Sink) -> None:
-        self._file, self._sink = file, sink
-        self.restart()
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._open()
 
-    def restart(self) -> None:
-        """Drops everything written so far."""
-        for key in list(self._file):
-            del self._file[key]
-        for key in list(self._file.attrs):
-            del self._file.attrs[key]
+    def _open(self) -> None:
+        self._sink.truncate(0)
+        # The earliest format is the one in which no HDF5 notes the time.
+        self._file = h5py.File(self._sink, "w", libver="earliest")
         self.rows = 0
         self.classes: tuple[str, ...] = ()
         self.channels: tuple[str, ...] = ()
@@ -48,6 +46,15 @@ class Writer:
         self._step = 0  # rows of a full batch
         self._waiting: list[Block] = []  # rows of the batch that is not full yet
         self._waiting_rows = self._waiting_bytes = 0  # bytes of encoded photos
+
+    def restart(self) -> None:
+        """Drops everything written so far."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Closes the file; without the mark, which `finish` writes, it is no complete store."""
+        self._file.close()
 
     def start(self, kind: str, classes: Sequence[str], channels: Sequence[str] = ()) -> None:
         """Says what the store will hold. `channels` names those of the dense images, where it has such."""
@@ -254,9 +261,7 @@ def create_store(target: str | Path) -> Iterator[Writer]:
 @contextlib.contextmanager
 def _writing(destination: BinaryIO) -> Iterator[Writer]:
     sink = Sink(destination)
-    # The earliest format is the one in which no HDF5 notes the time.
-    with h5py.File(sink, "w", libver="earliest") as file:
-        writer = Writer(file, sink)
+    with contextlib.closing(Writer(sink)) as writer:
         yield writer
         writer.finish()
     sink.check()

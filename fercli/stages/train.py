@@ -56,13 +56,14 @@ class TrainSpec(Spec):
     seed: int = option(0, "Seed of all that is random.", low=0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """Where an unfinished run is kept, and what to do with one that is there."""
 
     path: Path
     resume: bool = False
     force: bool = False
+    finished: bool = False  # whether the run that it kept has come to its end
 
     @classmethod
     def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
@@ -74,8 +75,9 @@ class Checkpoint:
         return None
 
     def remove(self) -> None:
-        """Removes the file, once the output is in its place."""
-        self.path.unlink(missing_ok=True)
+        """Removes the file of a finished run, once the output is in its place; any other stays."""
+        if self.finished:
+            self.path.unlink(missing_ok=True)
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -107,6 +109,8 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
                 raise
             raise Diverged(f"{error}; {checkpoint.path} keeps the best epoch so far, {training.kept.epoch}") from error
         training.save(dst)
+    if checkpoint is not None:
+        checkpoint.finished = True
     kept = training.kept
     accuracy = _percent(kept.validation_accuracy)
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
@@ -207,12 +211,12 @@ def _resume(
         done = len(saved.array("history/loss"))
         if not checkpoint.resume:
             raise UsageError(
-                f"{checkpoint.path} holds an unfinished run with {done} epochs done: "
+                f"{checkpoint.path} holds a run that was cut off after epoch {done}: "
                 f"add --resume to go on with it, or --force to start over"
             )
         check_same_run(saved, identity)
         if done > spec.epochs:
-            raise UsageError(f"{checkpoint.path} has {done} epochs done: ask for --epochs {done} or more")
+            raise UsageError(f"{checkpoint.path} is past epoch {done}: ask for --epochs {done} or more")
         training.resume(saved)
     log.note(f"resuming after epoch {done} of {spec.epochs}")
 

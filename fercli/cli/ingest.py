@@ -4,14 +4,17 @@ from typing import Any
 
 import click
 
+from ..layouts import get, names
 from ..stages import runner
 from ..stages.ingest import IngestSpec, digests, resolve, run
 from . import options
 from .console import Console
 from .stage import tell
 
+_LAYOUTS = "\b\nLayouts:\n" + "\n".join(f"  {name:<10}  {get(name).TITLE}" for name in names())
 
-@click.command("ingest")
+
+@click.command("ingest", epilog=_LAYOUTS)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @options.files_from
 @options.null

@@ -168,12 +168,13 @@ def provenance_entry(
 
 
 def recorded_key(path: str) -> str | None:
-    """The key of the last stage that made a store; None for anything that is not a complete store."""
+    """The key of the last stage that made a store; None for what is no complete store, or lacks rows that failed."""
     try:
         with open_store(path, ("samples", "predictions", "model")) as store:
-            return store.provenance[-1]["key"]
-    except (DataError, IndexError, KeyError):
+            last = store.provenance[-1]
+    except (DataError, IndexError):
         return None
+    return None if last["failed"] else last["key"]
 
 
 def check_output(inputs: Sequence[str], output: str) -> None:

@@ -278,5 +278,6 @@ def _to_stdout() -> Iterator[Writer]:
         with disk_errors(f"a temporary file in {tempfile.gettempdir()}"), _writing(spool) as writer:
             yield writer
         spool.seek(0)
-        shutil.copyfileobj(spool, sys.stdout.buffer, 1024 * 1024)
-        sys.stdout.buffer.flush()
+        with disk_errors("standard output"):
+            shutil.copyfileobj(spool, sys.stdout.buffer, 1024 * 1024)
+            sys.stdout.buffer.flush()

@@ -79,4 +79,4 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError) as error:
         load("njoko")
-    assert str(error.value) == "there is no recipe 'njoko'; did you mean 'njoku'? A file of your own ends in .toml"
+    assert str(error.value) == "there is no recipe 'njoko' (a file of your own ends in .toml); did you mean 'njoku'?"

@@ -74,7 +74,9 @@ def _parse(name: str) -> dict[str, Any]:
 def _read(name: str) -> str:
     if not name.endswith(".toml"):
         if name not in names():
-            raise UsageError(f"there is no recipe {name!r} (a file of your own ends in .toml); {nearest(name, names())}")
+            raise UsageError(
+                f"there is no recipe {name!r} (a file of your own ends in .toml); {nearest(name, names())}"
+            )
         return files(__package__).joinpath(f"{name}.toml").read_text("utf-8")
     try:
         return Path(name).read_text("utf-8")

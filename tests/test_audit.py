@@ -262,7 +262,7 @@ def test_more_objects_than_a_store_has_are_refused(tmp_path):
 def test_a_file_that_begins_elsewhere_is_no_store(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", userblock_size=512):
         pass
-    assert refusal(tmp_path / "a.h5") == " is not a fercli store (not HDF5): make one of it with fer ingest"
+    assert refusal(tmp_path / "a.h5") == " is not a fercli store (not HDF5): make samples with fer ingest"
 
 
 def test_a_sound_store_passes(tmp_path):

@@ -185,6 +185,15 @@ def test_rows_that_fail_are_counted_and_named(tmp_path, target):
         assert (store.provenance[-1]["rows"], store.provenance[-1]["failed"]) == (4, 2)
 
 
+def test_an_output_that_lacks_rows_is_made_again(tmp_path, target):
+    """So that the failure is told each time, and mended rows come in."""
+    source, work = write(tmp_path / "in.h5", samples()), Counted()
+    for _ in range(2):
+        outcome = run(work, source, target, on_error="skip")
+        assert (outcome.up_to_date, len(outcome.failures)) == (False, 2)
+    assert work.runs == 2
+
+
 def test_a_row_that_fails_ends_a_run_that_is_to_fail(tmp_path, source, target):
     run(Counted(), source, target)
     before = Path(target).read_bytes()

@@ -454,20 +454,23 @@ def test_files_that_are_no_stores(tmp_path):
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["x"] = 1
     assert refusal(tmp_path / "none.h5") == f"{tmp_path}/none.h5 does not exist"
-    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a store: fer ingest {tmp_path} makes one of it"
+    assert refusal(tmp_path) == f"{tmp_path} is a folder, not a store: make samples with fer ingest"
     assert refusal("a\0b") == "a\0b cannot be read: embedded null byte"
     assert refusal(tmp_path / "empty.h5") == f"{tmp_path}/empty.h5 is empty: make it again"
     assert refusal(tmp_path / "text.h5") == (
-        f"{tmp_path}/text.h5 is not a fercli store (not HDF5): make one of it with fer ingest"
+        f"{tmp_path}/text.h5 is not a fercli store (not HDF5): make samples with fer ingest"
+    )
+    assert refusal(tmp_path / "text.h5", "model") == (
+        f"{tmp_path}/text.h5 is not a fercli store (not HDF5): make a model with fer train"
     )
     assert refusal(tmp_path / "plain.h5") == (
-        f"{tmp_path}/plain.h5 is HDF5 but no complete fercli store: make one with fer ingest"
+        f"{tmp_path}/plain.h5 is HDF5 but no complete fercli store: make samples with fer ingest"
     )
 
 
 def test_a_store_without_its_mark_is_not_complete(tmp_path):
     path = changed(write(tmp_path / "a.h5", samples()), lambda file: file.attrs.__delitem__("format"))
-    assert refusal(path) == f"{path} is HDF5 but no complete fercli store: make one with fer ingest"
+    assert refusal(path) == f"{path} is HDF5 but no complete fercli store: make samples with fer ingest"
 
 
 def test_a_newer_version_is_refused_before_what_it_may_hold(tmp_path):
@@ -529,7 +532,7 @@ def test_every_truncation_of_a_stream_is_refused(tmp_path):
         if length == 0:
             assert text == "nothing arrived on standard input: the stage before this one failed or wrote nothing"
         elif length < 8:
-            assert text == "standard input is not a fercli store (not HDF5): make one of it with fer ingest"
+            assert text == "standard input is not a fercli store (not HDF5): make samples with fer ingest"
         else:
             assert text == f"standard input is truncated or damaged ({length:,} bytes): make it again"
 

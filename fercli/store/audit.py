@@ -20,10 +20,13 @@ _GROUPS = (schema.ATTRIBUTE_PREFIX[:-1], *schema.ARRAY_GROUPS)
 _DATASETS = (*schema.COLUMNS, schema.OFFSET, *schema.DOCUMENTS, *schema.ARRAYS)
 
 
-def check_mark(file: h5py.File, name: str) -> None:
-    """Raises DataError unless the file carries the mark that is written last, of a version that this code reads."""
+def check_mark(file: h5py.File, name: str, hint: str) -> None:
+    """Raises DataError unless the file carries the mark that is written last, of a version that this code reads.
+
+    `hint` says how to make a store.
+    """
     if attribute(file, "format", name) != schema.FORMAT:
-        raise DataError(f"{name} is HDF5 but no complete fercli store: make one with fer ingest")
+        raise DataError(f"{name} is HDF5 but no complete fercli store: {hint}")
     version = attribute(file, "version", name)
     if isinstance(version, int) and version > schema.VERSION:
         raise DataError(

@@ -23,13 +23,13 @@ _MAX_BLOCK_ROWS = 8192
 
 
 @contextlib.contextmanager
-def open_part(path: str) -> Iterator["Part"]:
-    """Opens one store file; "-" is standard input. Raises as `open_store`."""
-    with source(path) as (stream, name, size), contextlib.ExitStack() as stack:
+def open_part(path: str, hint: str) -> Iterator["Part"]:
+    """Opens one store file; "-" is standard input. `hint` says how to make a store. Raises as `open_store`."""
+    with source(path, hint) as (stream, name, size), contextlib.ExitStack() as stack:
         with _damage(name):
             # The open file, not its path: what was measured is what is read and what the digest is of.
             file = stack.enter_context(h5py.File(stream, "r"))
-            check_mark(file, name)
+            check_mark(file, name, hint)
             part = Part(file, name, stream, audit(file, name, size))
         yield part
 

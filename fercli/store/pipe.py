@@ -83,23 +83,24 @@ class Sink:
 
 
 @contextlib.contextmanager
-def source(path: str) -> Iterator[tuple[BinaryIO, str, int]]:
+def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
     """A store's bytes as a file that can seek, the name to call it by, and its length. "-" is standard input.
 
+    `hint` says how to make a store, to one who names something else.
     Raises DataError for what is missing, empty, truncated or not HDF5.
     """
     name = STDIN if path == "-" else path
-    with _stdin() if path == "-" else _regular(path) as stream:
-        yield stream, name, _check_length(stream, name)
+    with _stdin() if path == "-" else _regular(path, hint) as stream:
+        yield stream, name, _check_length(stream, name, hint)
 
 
-def _regular(path: str) -> BinaryIO:
+def _regular(path: str, hint: str) -> BinaryIO:
     try:
         return open(path, "rb", buffering=0)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except IsADirectoryError:
-        raise DataError(f"{path} is a folder, not a store: fer ingest {path} makes one of it") from None
+        raise DataError(f"{path} is a folder, not a store: {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
 
@@ -119,7 +120,7 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     return spool
 
 
-def _check_length(stream: BinaryIO, name: str) -> int:
+def _check_length(stream: BinaryIO, name: str, hint: str) -> int:
     """The length in bytes, which must be the one that the file itself states."""
     stream.seek(0)
     head = stream.read(64)
@@ -127,7 +128,7 @@ def _check_length(stream: BinaryIO, name: str) -> int:
         empty = f"nothing arrived on {STDIN}: the stage before this one failed or wrote nothing"
         raise DataError(empty if name == STDIN else f"{name} is empty: make it again")
     if not is_store(head):
-        raise DataError(f"{name} is not a fercli store (not HDF5): make one of it with fer ingest")
+        raise DataError(f"{name} is not a fercli store (not HDF5): {hint}")
     size = stream.seek(0, os.SEEK_END)
     at = _LENGTH_AT.get(head[8]) if len(head) == 64 else None
     stated = int.from_bytes(head[at : at + 8], "little") if at else size

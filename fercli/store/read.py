@@ -33,7 +33,7 @@ def open_store(paths: str | Path | Sequence[str | Path], kind: str | Sequence[st
     if names.count("-") > 1:
         raise UsageError("standard input is named twice, and can be read once")
     with contextlib.ExitStack() as stack:
-        parts = [stack.enter_context(open_part(name)) for name in names]
+        parts = [stack.enter_context(open_part(name, _HINTS[kinds[0]])) for name in names]
         for part in parts:
             if part.kind not in kinds:
                 raise DataError(f"{part.name} holds {part.kind}, not {' or '.join(kinds)}: {_HINTS[kinds[0]]}")

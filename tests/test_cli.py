@@ -1,0 +1,542 @@
+"""The contract of every command, for whatever commands there are."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import click
+import h5py
+import numpy as np
+import pytest
+
+import fercli
+from fercli.cli import COMMANDS, fer, main
+
+from .stores import samples, stdin_file, stdin_pipe, write
+from .trees import photo
+
+#: What makes each command work on the store S, and where it needs one, the model M.
+SETTINGS = {
+    "ingest": [],
+    "detect": ["--detector", "none", "--size", "24"],
+    "gradients": [],
+    "augment": ["--horizontal-flip"],
+    "split": ["--train", "0.5", "--val", "0.5", "--test", "0"],
+    "train": ["--epochs", "1", "--threads", "1", "--device", "cpu"],
+    "predict": ["-m", "M", "--device", "cpu", "--format", "store"],
+    "eval": ["-m", "M", "--split", "val"],
+    "info": [],
+}
+WRITING = tuple(name for name in COMMANDS if name not in ("eval", "info"))
+STORE_READING = tuple(name for name in COMMANDS if name != "ingest")
+PROGRAM = (sys.executable, "-m", "fercli")
+
+
+def test_every_command_is_covered():
+    assert set(SETTINGS) == set(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """A folder with a store of faces S, a model M trained on it, and photos."""
+    folder = tmp_path_factory.mktemp("cli")
+    rows = samples(40, 24) | {"split": (np.arange(40) >= 20).astype(np.int8)}
+    kept = ("image", "label", "split", "source", "digest")
+    write(folder / "S", {name: rows[name] for name in kept}, documents={"provenance": []})
+    for number in range(3):
+        (folder / "photos").mkdir(exist_ok=True)
+        (folder / "photos" / f"{number}.png").write_bytes(photo(number, (24, 24)))
+    done = subprocess.run(
+        [*PROGRAM, "train", *SETTINGS["train"], "-q", folder / "S", "-o", folder / "M"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+class Done:
+    """What a command gave."""
+
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err.decode()
+
+
+@pytest.fixture
+def call(capfdbinary, monkeypatch):
+    """Runs `fer` within this process; standard input is a pipe into which `stdin` flows."""
+
+    def run(*words, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["fer", *map(str, words)])
+        capfdbinary.readouterr()
+        with stdin_pipe(stdin), pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfdbinary.readouterr()
+        assert b"Traceback" not in err
+        return Done(end.value.code, out, err)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return run
+
+
+def words_of(command, folder, *inputs):
+    """A command with the settings that make it work, over inputs of its kind."""
+    settings = [str(folder / word) if word == "M" else word for word in SETTINGS[command]]
+    return [command, *settings, *map(str, inputs)]
+
+
+def input_of(command, folder):
+    return folder / "photos" if command == "ingest" else folder / "S"
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands(call):
+    done = call("-h")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == call("--help").out
+    for name, text in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(text)}$", done.out.decode(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(call, flag):
+    done = call(flag)
+    assert (done.status, done.out.decode(), done.err) == (0, f"fer {fercli.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_explains_each_option(call, command):
+    done = call(command, "-h")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == call(command, "--help").out
+    text = done.out.decode()
+    assert text.startswith(f"Usage: fer {command} ")
+    assert re.search(rf"^ +(.+ \| )?fer {command} ", text, re.MULTILINE)
+    found = fer.get_command(None, command)
+    for option in found.params:
+        assert isinstance(option, click.Argument) or option.help, option.name
+        for flag in [] if isinstance(option, click.Argument) else option.opts:
+            assert flag in text
+    assert COMMANDS[command].split()[0].rstrip(".") in text or found.help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_in_help_are_parsed(command):
+    """Not run, but every option in them exists and takes what it is given."""
+    examples = re.findall(r"^  (.*fer .+)$", fer.get_command(None, command).help, re.MULTILINE)
+    assert examples
+    assert any(f"fer {command} " in line for line in examples)
+    for line in examples:
+        for part in line.split(" | "):
+            words = shlex.split(part.split(" > ")[0])
+            if words[0] == "fer":
+                fer.get_command(None, words[1]).make_context(words[1], words[2:])
+
+
+# --- misuse -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option(call, command):
+    done = call(command, "--nonsense")
+    assert (done.status, done.out) == (2, b"")
+    told = re.escape(f"fer {command}: error: No such option") + r":? '?--nonsense'?\.?( .+)?\n"
+    assert re.fullmatch(told + re.escape(f"try: fer {command} --help\n"), done.err)
+
+
+def test_an_unknown_command(call):
+    done = call("detekt")
+    assert (done.status, done.out) == (2, b"")
+    assert done.err == "fer: error: there is no command 'detekt'; did you mean 'detect'?\ntry: fer --help\n"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "info"])
+def test_an_option_without_its_value(call, command):
+    parameters = fer.get_command(None, command).params
+    option = next(one.opts[0] for one in parameters if isinstance(one, click.Option) and not one.is_flag)
+    done = call(command, option)
+    assert (done.status, done.out) == (2, b"")
+    assert re.match(rf"fer( {command})?: error: Option '{option}' requires an argument\.", done.err)
+
+
+# --- input that will not do -------------------------------------------------------------------------------------------
+
+
+def test_nothing_to_ingest(call):
+    done = call("ingest")
+    assert (done.status, done.out) == (2, b"")
+    assert done.err == (
+        "fer ingest: error: there is nothing to ingest: name a data set, an archive, a csv or photos, or --files-from\n"
+    )
+    done = call("ingest", "--files-from", "-")
+    assert (done.status, done.err) == (1, "fer ingest: error: standard input lists no photos\n")
+
+
+@pytest.mark.parametrize("command", STORE_READING)
+def test_an_empty_stream(call, stores, command):
+    done = call(*words_of(command, stores))
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == (
+        f"fer {command}: error: nothing arrived on standard input: the stage before this one failed or wrote nothing\n"
+    )
+
+
+@pytest.mark.parametrize("command", STORE_READING)
+def test_a_truncated_stream(call, stores, command):
+    data = (stores / "S").read_bytes()
+    for length in (10, len(data) // 2, len(data) - 1):
+        done = call(*words_of(command, stores), stdin=data[:length])
+        assert (done.status, done.out) == (1, b"")
+        assert done.err == (
+            f"fer {command}: error: standard input is truncated or damaged ({length:,} bytes): make it again\n"
+        )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_file(call, stores, command):
+    done = call(*words_of(command, stores, "none\nsuch"))
+    assert (done.status, done.out) == (1, b"")
+    takes_photos = command in ("ingest", "predict")
+    told = ": it cannot be read: No such file or directory" if takes_photos else " does not exist"
+    assert done.err == f"fer {command}: error: none\\nsuch{told}\n"
+
+
+@pytest.mark.parametrize("command", [name for name in STORE_READING if name != "predict"])
+def test_a_file_of_something_else(call, stores, tmp_path, command):
+    (tmp_path / "text").write_text("label,pixels\n")
+    done = call(*words_of(command, stores, tmp_path / "text"))
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == (
+        f"fer {command}: error: {tmp_path}/text is not a fercli store (not HDF5): make samples with fer ingest\n"
+    )
+
+
+@pytest.mark.parametrize("command", [name for name in STORE_READING if name != "info"])
+def test_a_store_of_another_kind(call, stores, command):
+    done = call(*words_of(command, stores, stores / "M"))
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == (f"fer {command}: error: {stores}/M holds model, not samples: make samples with fer ingest\n")
+
+
+@pytest.mark.parametrize("command", STORE_READING)
+def test_a_store_of_a_newer_version(call, stores, tmp_path, command):
+    shutil.copy(stores / "S", tmp_path / "new")
+    with h5py.File(tmp_path / "new", "r+") as file:
+        file.attrs["version"] = np.int64(2)
+    done = call(*words_of(command, stores, tmp_path / "new"))
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == (
+        f"fer {command}: error: {tmp_path}/new has store version 2 and this fer reads up to 1: "
+        f"upgrade it with pip install -U fercli\n"
+    )
+
+
+@pytest.mark.parametrize("command", STORE_READING)
+def test_a_hostile_store(call, stores, tmp_path, command):
+    shutil.copy(stores / "S", tmp_path / "bad")
+    with h5py.File(tmp_path / "bad", "r+") as file:
+        del file["label"]
+        file["label"] = h5py.ExternalLink(str(stores / "S"), "/label")
+    done = call(*words_of(command, stores, tmp_path / "bad"))
+    assert (done.status, done.out) == (1, b"")
+    assert done.err == (
+        f"fer {command}: error: {tmp_path}/bad is refused: 'label' is an external link, "
+        f"and a store holds its own data\n"
+    )
+
+
+# --- output that will not do ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_outputs_that_are_refused(call, stores, tmp_path, command):
+    source = input_of(command, stores)
+    for target, status, text in (
+        ("none/out.h5", 1, "the folder {0}/none of the output out.h5 does not exist: mkdir -p {0}/none"),
+        ("", 2, "{0} is a folder: name a file in it, such as -o {0}/out.h5"),
+        ("/dev/null", 2, "/dev/null is no regular file: leave -o out to write to standard output"),
+    ):
+        done = call(*words_of(command, stores, source, "-o", tmp_path / target))
+        assert (done.status, done.out) == (status, b"")
+        assert done.err == f"fer {command}: error: {text.format(tmp_path)}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_the_input_is_not_the_output(call, stores, tmp_path, command):
+    name = "photo.png" if command == "ingest" else "S.h5"
+    shutil.copy(stores / "photos" / "0.png" if command == "ingest" else stores / "S", tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    done = call(*words_of(command, stores, tmp_path / name, "-o", tmp_path / name))
+    assert (done.status, done.out) == (2, b"")
+    assert done.err == (
+        f"fer {command}: error: {tmp_path}/{name} is both input and output: name another file with -o\n"
+    )
+    assert (tmp_path / name).read_bytes() == before
+
+
+def on_terminal(words, stdin=None, **environment):
+    """Runs `fer` with a terminal as standard output and error; returns its status and what the terminal shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    child = subprocess.Popen(
+        [*PROGRAM, *map(str, words)], stdin=stdin or subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+        env={name: value for name, value in os.environ.items() if name != "NO_COLOR"} | environment,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    return child.wait(), shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("command", ["split", "ingest"])
+def test_no_store_is_written_to_a_terminal(stores, command):
+    status, shown = on_terminal(words_of(command, stores, input_of(command, stores)), NO_COLOR="1")
+    assert status == 2
+    assert shown.endswith(
+        f"fer {command}: error: a store is binary and standard output is a terminal: add -o FILE.h5, or pipe it on\n"
+    )
+    assert "HDF" not in shown
+
+
+@pytest.mark.parametrize("command", STORE_READING)
+def test_a_terminal_is_not_read(capfdbinary, monkeypatch, stores, command):
+    ours, theirs = pty.openpty()
+    monkeypatch.setattr(sys, "argv", ["fer", *words_of(command, stores)])
+    with stdin_file(os.fdopen(theirs, "rb")), pytest.raises(SystemExit) as end:
+        main()
+    os.close(ours)
+    thing = "photos, a folder or a store" if command == "predict" else "a store, or pipe one in"
+    text = f"fer {command}: error: standard input is a terminal: name {thing}\n"
+    assert (end.value.code, capfdbinary.readouterr().err.decode()) == (2, text)
+
+
+# --- runs that go well ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_quiet_is_silent(call, stores, tmp_path, command):
+    words = words_of(command, stores, input_of(command, stores), "-q")
+    if command in WRITING:
+        done = call(*words, "-o", tmp_path / "out.h5")
+        assert (done.status, done.out, done.err) == (0, b"", "")
+        assert (tmp_path / "out.h5").exists()
+    else:
+        done = call(*words)
+        assert (done.status, done.err) == (0, "")
+        assert done.out
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_the_cache(call, stores, tmp_path, command):
+    source, target = input_of(command, stores), tmp_path / "out.h5"
+    words = words_of(command, stores, source, "-o", target)
+    told = re.compile(rf"fer {command}: {re.escape(str(target))} (.+) \(\d+\.\d s\)")
+
+    def last(done):
+        assert (done.status, done.out) == (0, b"")
+        return told.fullmatch(done.err.splitlines()[-1])[1]
+
+    assert last(call(*words, "-n")) == "would be written"
+    assert not target.exists()
+    first = call(*words)
+    assert re.fullmatch(
+        rf"fer {command}: (\d+ rows|the model) to {re.escape(str(target))} \(\d+\.\d s\)", first.err.splitlines()[-1]
+    )
+    before, written = target.read_bytes(), os.stat(target).st_mtime_ns
+    assert last(call(*words)) == "is up to date"
+    assert last(call(*words, "--dry-run")) == "is up to date"
+    assert os.stat(target).st_mtime_ns == written
+    assert call(*words, "--force").status == 0
+    assert os.stat(target).st_mtime_ns > written
+    assert target.read_bytes() == before  # the same command, the same bytes
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_machine_reads_the_summary(call, stores, tmp_path, command):
+    target = tmp_path / "out.h5"
+    done = call(*words_of(command, stores, input_of(command, stores), "--json", "-o", target))
+    facts = json.loads(done.err)
+    assert {name: facts[name] for name in ("stage", "output", "up_to_date", "dry_run", "failures")} == {
+        "stage": command, "output": str(target), "up_to_date": False, "dry_run": False, "failures": [],
+    }  # fmt: skip
+    assert facts["rows"] == {"train": 0, "ingest": 3, "augment": 60, "predict": 40}.get(command, 40)
+
+
+@pytest.mark.parametrize("command", [name for name in WRITING if name not in ("ingest", "train")])
+def test_a_stream_gives_what_a_file_gives(call, stores, tmp_path, command):
+    assert call(*words_of(command, stores, stores / "S", "-o", tmp_path / "out.h5")).status == 0
+    done = call(*words_of(command, stores), stdin=(stores / "S").read_bytes())
+    assert done.status == 0
+    assert done.out == (tmp_path / "out.h5").read_bytes()
+    assert done.err.splitlines()[-1].startswith(f"fer {command}: ")
+
+
+def test_stages_flow_through_a_real_pipe(stores, tmp_path):
+    fer = shlex.join(PROGRAM)
+    line = (
+        f"{fer} ingest -q {stores}/photos | {fer} detect -q --detector none --size 24 | {fer} gradients -q "
+        f"| {fer} info --count"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+    line = f"{fer} split -q --folds 2 < {stores}/S > {tmp_path}/out && {fer} info --count - < {tmp_path}/out"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
+
+
+def test_a_stage_that_fails_fails_the_pipe(stores):
+    fer = shlex.join(PROGRAM)
+    line = f"{fer} detect -q none.h5 | {fer} info"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # without pipefail
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sorted(done.stderr.splitlines()) == [
+        "fer detect: error: none.h5 does not exist",
+        "fer info: error: nothing arrived on standard input: the stage before this one failed or wrote nothing",
+    ]
+
+
+# --- rows that fail ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bad_photos(stores, tmp_path):
+    shutil.copytree(stores / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "bad.png").write_bytes(photo(9, (24, 24))[:60])
+    return tmp_path / "photos"
+
+
+def test_a_bad_photo_ends_ingest_or_is_counted(call, bad_photos, tmp_path):
+    words = ["ingest", bad_photos, "-o", tmp_path / "out.h5"]
+    done = call(*words)
+    assert (done.status, (tmp_path / "out.h5").exists()) == (1, False)
+    assert re.fullmatch(
+        r"fer ingest: error: \S*bad\.png: .+; leave such rows out with --on-error skip", done.err.splitlines()[-1]
+    )
+    for _ in range(2):  # the second run does not take the first for a success
+        done = call(*words, "--on-error", "skip")
+        assert done.status == 4
+        assert re.fullmatch(r"fer ingest: 3 rows to \S+, 1 failed \(\d+\.\d s\)", done.err.splitlines()[-1])
+        assert re.search(r"^fer ingest: failed: \S*bad\.png: .+$", done.err, re.MULTILINE)
+    done = call(*words, "--on-error", "skip", "-q")
+    assert done.status == 4
+    assert re.fullmatch(r"fer ingest: failed: \S*bad\.png: .+\n", done.err)  # told even so
+
+
+def test_a_bad_photo_has_a_row_in_predictions(call, stores, bad_photos):
+    done = call("predict", "-m", stores / "M", "--device", "cpu", "--detector", "none", bad_photos)
+    assert done.status == 4
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "error"]
+    assert rows[-1]["error"]
+    assert "1 failed" in done.err.splitlines()[-1]
+
+
+# --- the terminal -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [["predict", "-m", "M", "--device", "cpu", "S"], ["info", "S"], ["split", "--folds", "2", "S"]]
+)
+def test_a_reader_that_leaves_early(stores, words):
+    line = shlex.join([*PROGRAM, *(str(stores / word) if word in "SM" else word for word in words), "-q"])
+    done = subprocess.run(["bash", "-c", f"{line} | head -c 1 > /dev/null; exit ${{PIPESTATUS[0]}}"],
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_colours_and_how_to_have_none(stores):
+    text = "fer info: {}: none.h5 does not exist\n"
+    assert on_terminal(["info", "none.h5"]) == (1, text.format("\x1b[31m\x1b[1merror\x1b[0m"))
+    assert on_terminal(["info", "none.h5"], NO_COLOR="1") == (1, text.format("error"))
+
+
+def test_progress_is_for_terminals(stores, tmp_path):
+    words = words_of("gradients", stores, stores / "S", "-f", "-o", tmp_path / "out.h5")
+    _, shown = on_terminal(words, NO_COLOR="1")
+    assert "\r" in shown
+    _, shown = on_terminal([*words, "-q"], NO_COLOR="1")
+    assert shown == ""
+
+
+@pytest.mark.parametrize("command", ["ingest", "split"])
+def test_an_interrupt(command):
+    child = subprocess.Popen(
+        [*PROGRAM, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(1.5)  # it waits for its input
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (130, "", f"\nfer {command}: error: interrupted\n")
+
+
+def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
+    monkeypatch.setattr(sys, "argv", ["fer", "info", "--debug", "none.h5"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    shown = capfdbinary.readouterr().err.decode()
+    assert shown.startswith("Traceback (most recent call last):\n")
+    assert shown.endswith("fer info: error: none.h5 does not exist\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(call, monkeypatch, shell):
+    monkeypatch.setenv("_FER_COMPLETE", f"{shell}_source")
+    done = call()
+    assert (done.status, done.err) == (0, "")
+    assert "_FER_COMPLETE" in done.out.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("fer ", list(COMMANDS)),
+        ("fer in", ["ingest", "info"]),
+        ("fer detect --on-m", ["--on-miss"]),
+        ("fer detect --on-miss ", ["drop", "keep", "fail"]),
+    ],
+)
+def test_completion(call, monkeypatch, line, found):
+    monkeypatch.setenv("_FER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    assert [one.split(",")[1] for one in call().out.decode().split()] == found
+
+
+def test_a_completion_script_works_in_bash(tmp_path):
+    """bash itself reads the script and asks for the words."""
+    (tmp_path / "fer").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    (tmp_path / "fer").chmod(0o755)
+    script = (
+        'eval "$(_FER_COMPLETE=bash_source fer)"; COMP_WORDS=(fer in); COMP_CWORD=1; '
+        '_fer_completion fer in fer; echo "${COMPREPLY[@]}"'
+    )
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=os.environ | {"PATH": path})
+    assert (done.stdout, done.stderr) == ("ingest info\n", "")
+
+
+def test_names_that_are_not_text(call, stores, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xffe\n.h5"))
+    assert call("split", "--folds", "2", stores / "S", "-o", odd).status == 0
+    done = call("info", odd)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.decode().startswith(f"{tmp_path}/f\\udcffe\\n.h5: samples, 40 rows\n")
+    assert call("info", f"{odd}x").err == f"fer info: error: {tmp_path}/f\\udcffe\\n.h5x does not exist\n"

@@ -25,6 +25,8 @@ CHUNK_BYTES = 256 * 1024
 #: however they were cut, and a stage may append one row at a time.
 BATCH_BYTES = 4 * 1024 * 1024
 _BATCH_ROWS = 4096
+#: Rows in a chunk at least, where a store has more than one batch: a batch of large photos has few.
+_CHUNK_ROWS = 1024
 
 
 class Writer:
@@ -44,6 +46,7 @@ class Writer:
         self.kind = ""
         self._shapes: dict[str, tuple[int, ...]] = {}  # of a row of each column, told by the first block
         self._step = 0  # rows of a full batch
+        self._least = 1  # rows of a chunk
         self._waiting: list[Block] = []  # rows of the batch that is not full yet
         self._waiting_rows = self._waiting_bytes = 0  # bytes of encoded photos
 
@@ -108,7 +111,7 @@ class Writer:
     def finish(self) -> None:
         """Writes what waits and marks the store complete."""
         if self._waiting:
-            self._flush()
+            self._flush(last=True)
         self._file.attrs["version"] = np.int64(schema.VERSION)
         self._file.attrs["rows"] = np.int64(self.rows)
         self._file.attrs["format"] = np.bytes_(schema.FORMAT)
@@ -173,7 +176,8 @@ class Writer:
         if full:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, last: bool = False) -> None:
+        self._least = 1 if last else _CHUNK_ROWS
         for name, values in concatenate(self._waiting).items():
             if name == "encoded":
                 self._write_encoded(values)
@@ -214,12 +218,12 @@ class Writer:
         return new
 
     def _dataset(self, name: str, dtype: Any, values: np.ndarray | h5py.Dataset) -> h5py.Dataset:
-        """The dataset of a column; a new one has chunks that the first batch fills, at most CHUNK_BYTES large."""
+        """The dataset of a column; a new one has chunks of at most CHUNK_BYTES, which a small store fills."""
         if name in self._file:
             return self._file[name]
         shape = values.shape[1:]
         row_bytes = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        rows = max(1, min(CHUNK_BYTES // row_bytes, len(values)))
+        rows = max(1, min(CHUNK_BYTES // row_bytes, max(len(values), self._least)))
         return self._file.create_dataset(
             name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=dtype, track_times=False
         )

@@ -1,7 +1,8 @@
 """Kills a command of fer again and again, in children of one warm process. `python -m tests.killing` takes a job as
 JSON on standard input and prints what came of it.
 
-A child is killed at a random moment, or as it takes the n-th step that touches the file system, for every n.
+A child is killed or interrupted at a random moment, or killed as it takes the n-th step that touches the file system,
+for every n.
 """
 
 import contextlib
@@ -15,6 +16,9 @@ import time
 from pathlib import Path
 
 STEPS = ("open", "os.rename", "os.chmod", "os.remove", "fcntl.flock", "tempfile.mkstemp")
+
+#: Exit status of a child that was interrupted before fer began.
+EARLY = 98
 
 
 def run(arguments, step=None, told=None):
@@ -38,6 +42,8 @@ def run(arguments, step=None, told=None):
         if told is not None:
             os.write(told, "\n".join(sys.modules).encode())
         os._exit(end.code)
+    except KeyboardInterrupt:
+        os._exit(EARLY)
     finally:
         os._exit(99)
 
@@ -116,14 +122,16 @@ def complete(path):
         return False
 
 
-def at_random(scene, kills):
-    rng = random.Random(0)
+def at_random(scene, kills, number):
+    rng, statuses = random.Random(0), set()
     for _ in range(kills):
         child = run(scene.arguments)
         time.sleep(rng.uniform(0, 1.1 * scene.seconds))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.kill(child, number)
+        _, status = os.waitpid(child, 0)
+        statuses.add(os.waitstatus_to_exitcode(status))
         scene.look()
+    scene.seen["statuses"] = sorted(statuses)
 
 
 def at_every_step(scene):
@@ -145,7 +153,7 @@ def main():
     if job["kills"] is None:
         at_every_step(scene)
     else:
-        at_random(scene, job["kills"])
+        at_random(scene, job["kills"], signal.Signals[job["signal"]])
     print(json.dumps(scene.end()))
 
 

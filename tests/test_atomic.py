@@ -18,6 +18,7 @@ from fercli.cli import COMMANDS
 from fercli.errors import DataError, UsageError
 from fercli.store import check_writable, replacing
 
+from .killing import EARLY
 from .stores import samples, write
 from .trees import photo
 
@@ -70,10 +71,10 @@ def fer(*words, **options):
     )
 
 
-def killed(command, inputs, target, kills=KILLS):
-    """What came of killing a command whose output is `target`."""
+def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
+    """What came of killing a command whose output is `target`, at so many random moments or at every step."""
     words = [*arguments(command, inputs), "-o", str(target)]
-    job = {"arguments": words, "target": str(target), "kills": kills}
+    job = {"arguments": words, "target": str(target), "kills": kills, "signal": by}
     done = subprocess.run(
         [*PYTHON, "tests.killing"], cwd=ROOT, input=json.dumps(job), capture_output=True, text=True, env=QUIET,
         timeout=300,
@@ -92,6 +93,18 @@ def test_killed_at_random_moments(tmp_path, inputs, command):
     assert seen["old"] + seen["new"] == KILLS
     assert seen["old"] > 0
     assert seen["litter"] <= (2 if command == "train" else 1)  # each run takes away what the one before it left
+
+
+@pytest.mark.parametrize("command", ["ingest", "split", "predict"])
+def test_interrupted_at_random_moments(tmp_path, inputs, command):
+    """An interrupt also leaves no sibling, unless it comes as that is made."""
+    target = tmp_path / "out.h5"
+    write(target, samples(seed=9))
+    seen = killed(command, inputs, target, kills=25, by="SIGINT")
+    assert (seen["first"], seen["last"], seen["same"], seen["left"]) == (0, 0, True, [])
+    assert (seen["other"], seen["old"] + seen["new"]) == (0, 25)
+    assert {130} <= set(seen["statuses"]) <= {0, 130, EARLY}
+    assert seen["litter"] <= 1
 
 
 @pytest.mark.parametrize(("command", "name"), [("split", "out.h5"), ("predict", "out.csv")])

@@ -448,6 +448,15 @@ def test_a_bad_photo_has_a_row_in_predictions(call, stores, bad_photos):
     assert "1 failed" in done.err.splitlines()[-1]
 
 
+def test_a_failed_gate(call, stores):
+    done = call(*words_of("eval", stores, stores / "S"), "--min", "accuracy=1")
+    assert done.status == 3
+    assert re.fullmatch(
+        r"fer eval: gate failed: accuracy is 0\.\d+ on val \(\d+ rows\), below the required 1\n", done.err
+    )
+    assert call(*words_of("eval", stores, stores / "S"), "--min", "accuracy=0").status == 0
+
+
 # --- the terminal -----------------------------------------------------------------------------------------------------
 
 

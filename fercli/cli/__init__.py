@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "Label faces in stores, photos and folders.",
     "eval": "Measure predictions, and gate on the figures.",
     "info": "Show what a store holds.",
+    "recipe": "List, show and run published systems.",
 }
 
 

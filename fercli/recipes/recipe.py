@@ -2,40 +2,68 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..spec import Spec, nearest
+from ..spec import Spec, nearest, value_type
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-#: The stages that a recipe may set, in the order of the pipeline.
-STAGES = ("detect", "gradients", "augment", "split", "train")
+#: The stages that a recipe may set, in the order of the pipeline: copies are made of training rows alone, so of split
+#: ones, and before the gradients, which a transform of the pictures would not fit.
+STAGES = ("detect", "split", "augment", "gradients", "train")
 #: What the table [paper] may say: where the system was published, and in `reported` the figures printed there.
 PAPER = ("title", "authors", "year", "data", "note", "reported")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: what was published, and the settings of each stage that it has a table for."""
+    """A checked recipe: what was published, the settings of each stage that it has a table for, and the user's own.
+
+    `changes` has, stage by stage, settings that take the place of the recipe's.
+    """
 
     name: str
     paper: Mapping[str, Any]
     stages: Mapping[str, Mapping[str, Any]]
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def pipeline(self) -> tuple[str, ...]:
+        """The stages that have settings, in the order in which they run."""
+        return tuple(stage for stage in STAGES if stage in self.stages or stage in self.changes)
 
     def settings(self, stage: str) -> dict[str, Any]:
         """The settings of a stage. Raises UsageError where the recipe has none for it."""
-        if stage not in self.stages:
+        if stage not in self.pipeline:
             known = ", ".join(self.stages)
             raise UsageError(f"recipe {self.name} says nothing about {stage}; it has settings for {known}")
-        return dict(self.stages[stage])
+        return {**self.stages.get(stage, {}), **self.changes.get(stage, {})}
+
+    def spec(self, stage: str) -> Spec:
+        """The options of a stage, defaults filled in. Raises UsageError as `settings`."""
+        return _spec(stage).from_mapping(self.settings(stage), f"[{stage}]")
+
+    def changed(self, assignments: Sequence[str]) -> "Recipe":
+        """The recipe with settings replaced as in "train.epochs=3".
+
+        Raises UsageError for what is unknown or out of range.
+        """
+        changes: dict[str, dict[str, Any]] = {}
+        for assignment in assignments:
+            stage, key, value = _assigned(assignment)
+            changes.setdefault(stage, {})[key] = value
+        made = replace(self, changes=changes)
+        for stage in changes:
+            made.spec(stage)
+        return made
 
 
 def names() -> tuple[str, ...]:
@@ -66,12 +94,13 @@ def load(name: str) -> Recipe:
 
 def _parse(name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(_read(name))
+        return tomllib.loads(text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {name} is not TOML: {error}") from error
 
 
-def _read(name: str) -> str:
+def text(name: str) -> str:
+    """The TOML of a recipe, by NAME or from a FILE, comments and all. Raises UsageError where there is none."""
     if not name.endswith(".toml"):
         if name not in names():
             raise UsageError(
@@ -95,3 +124,27 @@ def _spec(stage: str) -> type[Spec]:
     """The options of a stage. Only the stages that a recipe names are imported."""
     module = importlib.import_module(f"..stages.{stage}", __package__)
     return getattr(module, f"{stage.title()}Spec")
+
+
+def _assigned(assignment: str) -> tuple[str, str, Any]:
+    """Stage, setting and value of "train.epochs=3"."""
+    where, equals, written = assignment.partition("=")
+    stage, dot, key = where.partition(".")
+    if not (equals and dot and key):
+        raise UsageError(f"--set {assignment} is no setting with its value: write for example --set train.epochs=3")
+    if stage not in STAGES:
+        raise UsageError(f"--set {assignment}: there is no stage {stage!r}; {nearest(stage, STAGES)}")
+    fields = {one.name: one for one in _spec(stage).fields()}
+    if key not in fields:
+        raise UsageError(f"--set {assignment}: {stage} has no setting {key!r}; {nearest(key, list(fields))}")
+    return stage, key, _value(value_type(fields[key]), written)
+
+
+def _value(kind: type, written: str) -> Any:
+    """What was written as a value of its kind; what is none stays as it is, for the check of the settings to tell."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(written, written)
+    try:
+        return kind(written)
+    except ValueError:
+        return written

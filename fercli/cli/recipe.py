@@ -1,0 +1,166 @@
+"""`fer recipe`: the published systems that come with the package."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from ..recipes import pipeline, recipe
+from ..text import printable
+from . import options
+from .console import Console
+
+
+@click.group("recipe")
+def command() -> None:
+    """Published systems: list them, show their settings, carry them out on data.
+
+    A recipe is one that comes with the package, by NAME, or a TOML FILE of your own with a table of settings a stage.
+
+    \b
+      fer recipe list
+      fer recipe show njoku > own.toml
+      fer recipe run njoku --data fer2013.tar.xz -o njoku/
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.console
+def list_recipes(as_json: bool) -> None:
+    """List the recipes, with the figures that their papers report."""
+    rows = [_facts(recipe.load(name)) for name in recipe.names()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [("recipe", "data", "model", "reported")]
+    table += [(row["name"], row["data"], row["model"], _figures(row["reported"])) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+@command.command("show")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every default filled in.")
+@options.console
+def show(name: str, as_json: bool) -> None:
+    """Show a recipe: the paper, its settings, what was not stated, and what is left at its default.
+
+    What is printed is a recipe itself.
+    """
+    _begin("show")
+    loaded, text = recipe.load(name), recipe.text(name)
+    settings = {stage: loaded.spec(stage).as_dict() for stage in loaded.pipeline}
+    if as_json:
+        facts = {"name": name, "paper": loaded.paper, "settings": settings, "toml": text}
+        click.echo(json.dumps(facts, indent=2, default=str))
+        return
+    click.echo(text.rstrip("\n"))
+    click.echo("\n# Left at their defaults:")
+    for stage, values in settings.items():
+        for key, value in values.items():
+            if key not in loaded.stages[stage]:
+                click.echo(f"# {stage}.{key} = {json.dumps(value)}")
+
+
+@command.command("run")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--data", "sources", multiple=True, required=True, metavar="SOURCE", help="Data to read; repeatable.")
+@click.option("-o", "--output", "folder", required=True, metavar="FOLDER", help="Folder for the stores of all stages.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="STAGE.SETTING=VALUE", help="Replace a setting; repeatable."
+)
+@click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
+@options.force
+@click.option("-n", "--dry-run", is_flag=True, help="Read the data, and only print the commands for a shell.")
+@options.console
+def run(
+    name: str, sources: tuple[str, ...], folder: str, assignments: tuple[str, ...],
+    resume: bool, force: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    """Carry out a recipe: ingest the data, prepare it, train, predict, and evaluate.
+
+    Each stage is a command of its own from store to store in FOLDER; --dry-run prints them. What is up to date is left
+    alone, and the first stage that fails ends the run.
+
+    \b
+      fer recipe run njoku --data fer2013.tar.xz -o njoku/
+      fer recipe run njoku --data synthetic:200 -o try/ --set train.epochs=1
+      fer recipe run own.toml --data faces/ -o own/ --dry-run | sh -e
+    """
+    console = _begin("run")
+    loaded = recipe.load(name).changed(assignments)
+    loaded.settings("train")  # before the work, not after
+    first = pipeline.ingest(sources, folder, force)
+    if dry_run:
+        data = _look_without_keeping(sources)
+        steps = pipeline.steps(loaded, data, folder, resume, force)
+        _print_script(["mkdir", "-p", folder], [first, *steps], pipeline.detection(loaded, data))
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    _carry_out([first])
+    _begin("run")
+    data = pipeline.look(sources, folder)
+    steps = pipeline.steps(loaded, data, folder, resume, force)
+    if why := pipeline.detection(loaded, data):
+        console.note(why)
+    _carry_out(steps)
+
+
+def _begin(name: str) -> Console:
+    """Names the command in what the console says, and gives the console."""
+    console = click.get_current_context().find_object(Console)
+    console.begin(f"recipe {name}")
+    return console
+
+
+def _carry_out(steps: Sequence[pipeline.Step]) -> None:
+    """Runs the commands as the shell would; what one raises ends all."""
+    from . import fer
+
+    root = click.get_current_context().find_root()
+    for step in steps:
+        made = fer.get_command(root, step.command)
+        with made.make_context(step.command, list(step.words), parent=root) as context:
+            made.invoke(context)
+
+
+def _look_without_keeping(sources: Sequence[str]) -> pipeline.Contents:
+    """What the data holds. Only a store tells whether pictures are dense faces, so one is made, and removed."""
+    with TemporaryDirectory() as folder:
+        step = pipeline.ingest(sources, folder)
+        _carry_out([pipeline.Step(step.command, (*step.words, "--quiet"))])
+        _begin("run")
+        return pipeline.look(sources, folder)
+
+
+def _print_script(prepare: list[str], steps: Sequence[pipeline.Step], why: str) -> None:
+    click.echo(shlex.join(prepare))
+    if why:
+        click.echo(f"# {printable(why)}")
+    for step in steps:
+        click.echo(step.line)
+
+
+def _facts(loaded: recipe.Recipe) -> dict[str, Any]:
+    paper = loaded.paper
+    model = loaded.spec("train").model
+    return {
+        "name": loaded.name, "authors": paper["authors"], "year": paper.get("year"), "data": paper["data"],
+        "model": model, "reported": paper["reported"],
+    }  # fmt: skip
+
+
+def _figures(reported: dict[str, Any]) -> str:
+    """The figures in words, without those of parts of the system, which are tables of their own."""
+    return ", ".join(_figure(name, value) for name, value in reported.items() if not isinstance(value, dict))
+
+
+def _figure(name: str, value: float) -> str:
+    number = f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+    return f"{name.replace('_', ' ')} {number}{' %' if 'accuracy' in name else ''}"

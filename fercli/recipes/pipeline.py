@@ -1,0 +1,137 @@
+"""A recipe as the commands that carry it out, each from store to store in one folder."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DataError
+from ..spec import flag_of
+from ..stages.split import SplitSpec
+from ..store import SPLIT_CODES, open_store
+from .recipe import Recipe
+
+#: The splits that figures are told of.
+REPORTED = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the pipeline, `fer COMMAND WORDS...`."""
+
+    command: str
+    words: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """The step as a line of shell."""
+        return shlex.join(("fer", self.command, *self.words))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a data set holds, as far as the steps depend on it.
+
+    `shape` is height and width in px of its images where they all have one size; `splits` those of val and test that
+    have labelled rows.
+    """
+
+    name: str
+    shape: tuple[int, int] | None
+    splits: tuple[str, ...]
+
+    def faces(self, size: int) -> bool:
+        """Whether the images are crops of faces: square ones, no larger than the `size` to which they would be cut."""
+        return self.shape is not None and self.shape[0] == self.shape[1] <= size
+
+    @property
+    def size(self) -> str:
+        """The size of the images in words."""
+        return "of many sizes" if self.shape is None else f"of {self.shape[1]}x{self.shape[0]} pixels"
+
+
+def ingest(sources: Sequence[str], folder: str, force: bool = False) -> Step:
+    """The step that reads the data into the first store."""
+    return Step("ingest", (*sources, "-o", _store(folder, "ingest"), *_force(force)))
+
+
+def look(sources: Sequence[str], folder: str) -> Contents:
+    """What the store made by `ingest` holds. Raises DataError where nothing in it is labelled."""
+    name = ", ".join(sources)
+    with open_store(_store(folder, "ingest")) as src:
+        label = src.column("label") if "label" in src.columns else None
+        if label is None or not (label >= 0).any():
+            raise DataError(f"{name} has no labels to learn from: give a labelled data set with --data")
+        shape = src.shape("image")[:2] if "image" in src.columns else None
+        codes = src.column("split")[label >= 0] if "split" in src.columns else ()
+    return Contents(name, shape, tuple(split for split in REPORTED if SPLIT_CODES[split] in codes))
+
+
+def detection(recipe: Recipe, data: Contents) -> str:
+    """Whether faces are searched, and why, in a sentence; "" where the recipe does not speak of it."""
+    if "detect" not in recipe.pipeline:
+        return ""
+    if data.faces(recipe.spec("detect").size):
+        return f"no fer detect, as {data.name} holds images {data.size}, which are faces already"
+    return f"fer detect, as {data.name} holds images {data.size}, which are photos"
+
+
+def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, force: bool = False) -> list[Step]:
+    """What follows `ingest`, in order.
+
+    Raises UsageError where the recipe does not train, DataError where no rows are left to tell figures of.
+    """
+    settings, splits = recipe.settings("train"), _reported(recipe, data)
+    store, made = _store(folder, "ingest"), []
+    for stage in recipe.pipeline[:-1]:  # the last is train
+        if stage == "detect" and data.faces(recipe.spec("detect").size):
+            continue
+        target = _store(folder, stage)
+        made.append(Step(stage, (*flags(recipe.settings(stage)), store, "-o", target, *_force(force))))
+        store = target
+    model, predictions = _store(folder, "model"), _store(folder, "predictions")
+    given = ("--recipe", recipe.name) if "train" in recipe.stages else ()
+    own = (*flags(recipe.changes.get("train", {})), *(["--resume"] if resume else []))
+    device = flags({"device": settings.get("device")})
+    return [
+        *made,
+        Step("train", (*given, *own, store, "-o", model, *_force(force))),
+        Step("predict", ("-m", model, *device, store, "-o", predictions, *_force(force))),
+        *(Step("eval", (predictions, "--split", split)) for split in splits),
+    ]
+
+
+def flags(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings of a stage as words of its command line."""
+    words: list[str] = []
+    for name, value in settings.items():
+        flag = flag_of(name)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif value is not None:
+            words += [flag, str(value)]
+    return tuple(words)
+
+
+def _reported(recipe: Recipe, data: Contents) -> tuple[str, ...]:
+    """The splits to tell figures of: those that the recipe makes, or those of the data."""
+    splits = data.splits
+    if "split" in recipe.pipeline:
+        spec: SplitSpec = recipe.spec("split")
+        shares = dict(zip(spec.names(), spec.shares(), strict=True))
+        splits = tuple(split for split in REPORTED if shares.get(split))
+    if not splits:
+        raise DataError(
+            f"{data.name} has no labelled val or test rows to tell figures of: "
+            f"add --set split.train=0.8 --set split.test=0.2"
+        )
+    return splits
+
+
+def _store(folder: str, name: str) -> str:
+    return os.path.join(folder, f"{name}.h5")
+
+
+def _force(force: bool) -> tuple[str, ...]:
+    return ("--force",) if force else ()

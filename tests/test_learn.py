@@ -31,11 +31,11 @@ def numbered(rows: int, batch: int, seed: int = 0, augment=None) -> Batches:
     """Batches of 1x1 images whose pixel is their number."""
     images = np.arange(rows, dtype=np.uint8).reshape(-1, 1, 1)
     labels, numbers = np.arange(rows) % 5, 100 + np.arange(rows)
-    return Batches(images, labels, numbers, batch=batch, seed=seed, device=CPU, augment=augment)
+    return Batches((images,), labels, numbers, batch=batch, seed=seed, device=CPU, augment=augment)
 
 
 def order(batches: Batches, epoch: int) -> list[list[int]]:
-    return [images.reshape(-1).tolist() for images, _ in batches.epoch(epoch)]
+    return [images.reshape(-1).tolist() for (images,), _ in batches.epoch(epoch)]
 
 
 @given(rows=st.integers(1, 200), batch=st.integers(1, 64), epoch=st.integers(0, 9))
@@ -57,7 +57,7 @@ def test_the_order_follows_the_seed_and_the_epoch() -> None:
 
 
 def test_labels_stay_with_their_images() -> None:
-    for images, labels in numbered(50, 8).epoch(3):
+    for (images,), labels in numbered(50, 8).epoch(3):
         assert (images.reshape(-1) % 5).tolist() == labels.tolist()
 
 
@@ -160,11 +160,11 @@ def test_inference_is_in_batches_and_without_dropout() -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24 * 24, 3), torch.nn.Dropout(0.9)).train()
     images, _ = bands(7)
     normalise = Normalise([0.0], [255.0])
-    whole = log_probabilities(network, normalise, images, batch=7)
+    whole = log_probabilities(network, normalise, (images,), batch=7)
     assert whole.shape == (7, 3)
     assert whole.dtype == np.float32
     assert np.exp(whole).sum(axis=1) == pytest.approx(1)
-    assert log_probabilities(network, normalise, images, batch=2) == pytest.approx(whole, abs=1e-6)
+    assert log_probabilities(network, normalise, (images,), batch=2) == pytest.approx(whole, abs=1e-6)
 
 
 def epochs(*pairs: tuple[float, float]) -> list[Epoch]:

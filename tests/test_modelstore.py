@@ -53,7 +53,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
     images = np.random.Generator(np.random.PCG64([0])).integers(0, 256, (3, 48, 48), dtype=np.uint8)
     with torch.inference_mode():
         expected = network(torch.from_numpy(images).unsqueeze(1) / 255).softmax(1).numpy()
-    assert model.probabilities(images, 2) == pytest.approx(expected, abs=1e-5)
+    assert model.probabilities((images,), 2) == pytest.approx(expected, abs=1e-5)
 
 
 def test_buffers_and_counters_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,29 +1,40 @@
-"""Probabilities of images under a network: float32, no dropout, no randomness."""
+"""Probabilities of faces under a network: float32, no dropout, no randomness."""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .normalise import Normalise
+from .inputs import Inputs, answer
 
-#: Images a forward pass. On a CPU more of them only leave its caches, and the activations stay small.
+#: Rows a forward pass. On a CPU more of them only leave its caches, and the activations stay small.
 BATCH = 32
 
 
 @torch.inference_mode()
-def log_probabilities(network: nn.Module, normalise: Normalise, images: np.ndarray, batch: int = BATCH) -> np.ndarray:
-    """(N, K) float32, natural logarithms of the class probabilities of images (N, H, W[, C]) uint8.
+def log_probabilities(
+    network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, batch: int = BATCH
+) -> np.ndarray:
+    """(N, K) float32, natural logarithms of the class probabilities of N rows.
 
-    Runs where `network` and `normalise` are. The network is left in evaluation mode. The last bits of a row may differ
-    with the number of rows it runs beside, since libraries choose their kernels by it.
+    Runs where `network` is, which is left in evaluation mode. The last bits of a row may differ with the number of rows
+    it runs beside, since libraries choose their kernels by it.
     """
+    answers = [logits.log_softmax(1).float() for logits in answers_of(network, normalise, inputs, batch)]
+    return torch.cat(answers).cpu().numpy()
+
+
+def answers_of(
+    network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, batch: int = BATCH
+) -> Iterator[Tensor]:
+    """What `network` makes of the rows, `batch` of them at a time and in order, on its device."""
     network.eval()
-    device = normalise.mean.device
-    answers = [
-        network(normalise(torch.from_numpy(images[start : start + batch]).to(device))).log_softmax(1)
-        for start in range(0, len(images), batch)
-    ]
-    return torch.cat(answers).float().cpu().numpy()
+    device = next(network.parameters()).device
+    for start in range(0, len(inputs[0]), batch):
+        yield answer(
+            network, normalise, [torch.as_tensor(values[start : start + batch]).to(device) for values in inputs]
+        )
 
 
 def loss_and_accuracy(log_probability: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import DataError
 from .batches import Batches
 from .infer import log_probabilities, loss_and_accuracy
-from .normalise import Normalise
+from .inputs import Inputs, answer
 from .optimizer import set_rate
 
 #: Steps between looks at the losses. Each look waits for the GPU, so it is no more often than a person could notice.
@@ -38,11 +38,11 @@ class Epoch:
 
 def train(
     network: nn.Module,
-    normalise: Normalise,
+    normalise: Callable[[Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     criterion: nn.Module,
     batches: Batches,
-    validation: tuple[np.ndarray, np.ndarray],
+    validation: tuple[Inputs, np.ndarray],
     *,
     epochs: Sequence[int],
     rate: Callable[[int], float],
@@ -51,7 +51,7 @@ def train(
 ) -> Iterator[Epoch]:
     """Trains `network` in place, yielding after each of `epochs` (numbers from 1; those before it are already done).
 
-    `criterion` takes logits (B, K) and labels (B,); `validation` is images (M, H, W[, C]) uint8 and labels (M,);
+    `criterion` takes logits (B, K) and labels (B,); `validation` is inputs of M rows and labels (M,);
     `rate` gives the learning rate of a step counted over all epochs from 0; `advance` hears of each batch's rows.
     What is random in an epoch depends on the seed of `batches` and the epoch's number alone. Raises Diverged.
     """
@@ -61,10 +61,10 @@ def train(
         losses = torch.zeros(len(batches), device=batches.device)  # (steps,)
         hits = torch.zeros((), dtype=torch.int64, device=batches.device)
         first = (epoch - 1) * len(batches)
-        for step, (images, labels) in enumerate(batches.epoch(epoch)):
+        for step, (inputs, labels) in enumerate(batches.epoch(epoch)):
             set_rate(optimizer, rate(first + step))
             with torch.autocast(batches.device.type, torch.bfloat16, enabled=bfloat16):
-                logits = network(normalise(images))  # (B, K)
+                logits = answer(network, normalise, inputs)  # (B, K)
                 loss = criterion(logits, labels)
             optimizer.zero_grad()
             loss.backward()

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from .. import models
 from ..errors import DataError, UsageError
+from ..models.inputs import columns
 from ..store import Reader, Writer
 from .infer import log_probabilities
+from .inputs import Inputs
 from .normalise import Normalise
 
 
@@ -40,9 +42,14 @@ class Model:
     trained_on: np.ndarray  # (M, 16) uint8, digests of the pictures it was trained on
     provenance: list[dict[str, Any]]  # of the model: the stages that made its training data, and fer train
 
-    def probabilities(self, images: np.ndarray, batch: int) -> np.ndarray:
-        """(N, K) float32 of images (N, H, W[, C]) uint8 of the model's size and channels."""
-        return np.exp(log_probabilities(self.network, self.normalise, images, batch))
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, "image" first."""
+        return columns(self.network)
+
+    def probabilities(self, inputs: Inputs, batch: int) -> np.ndarray:
+        """(N, K) float32 of N rows of the model's columns, the images of its size and channels."""
+        return np.exp(log_probabilities(self.network, self.normalise, inputs, batch))
 
 
 def save(

@@ -1,5 +1,6 @@
-"""Which rows train the network, which rows choose its epoch, and their pixels."""
+"""Which rows train the network, which rows choose its epoch, and what the network reads of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,21 @@ def check_images(src: Reader) -> int:
             f"type fer detect --detector none --size {min(height, width)}"
         )
     return height
+
+
+def check_features(src: Reader, model: str, columns: Sequence[str]) -> None:
+    """Raises DataError unless the store has what network `model` reads beside the images."""
+    for name in columns[1:]:
+        if name not in src.columns:
+            raise DataError(
+                f"{src.name} has no column {name!r}, which {model} reads beside the images: "
+                f"add it with fer gradients --operator none --{name}"
+            )
+        if "augment" in src.documents:
+            raise DataError(
+                f"{src.name} is augmented online, which would leave its column {name!r} behind: "
+                f"make copies first, fer augment without --online, then fer gradients --operator none --{name}"
+            )
 
 
 def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
@@ -101,11 +117,13 @@ def make_digests(images: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(map(image.digest, images)), np.uint8).reshape(-1, 16)
 
 
-def read_images(src: Reader, rows: np.ndarray) -> np.ndarray:
-    """Images (n, H, W[, C]) uint8 of `rows`, ascending, without a second copy in memory."""
-    images = np.empty((len(rows), *src.shape("image")), np.uint8)
+def read_inputs(src: Reader, columns: Sequence[str], rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The `columns` of `rows`, ascending, one array each, without a second copy in memory."""
+    inputs = {name: np.empty((len(rows), *src.shape(name)), src.column(name, 0, 0).dtype) for name in columns}
     done = 0
-    for block in src.blocks(["image"], rows):
-        images[done : done + len(block["image"])] = block["image"]
-        done += len(block["image"])
-    return images
+    for block in src.blocks(columns, rows):
+        size = len(block["image"])
+        for name, values in inputs.items():
+            values[done : done + size] = block[name]
+        done += size
+    return tuple(inputs.values())

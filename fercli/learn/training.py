@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..store import Reader, Writer
 from . import checkpoint, modelstore
 from .batches import Batches
+from .inputs import Inputs
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
 from .normalise import Normalise
@@ -28,7 +29,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     criterion: nn.Module
     batches: Batches
-    validation: tuple[np.ndarray, np.ndarray]  # images (M, H, W[, C]) uint8, labels (M,)
+    validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,)
     trained_on: np.ndarray  # (N, 16) uint8
     select: str  # "accuracy" or "loss"
     augment: Any = None  # the recipe behind batches.augment

@@ -1,16 +1,16 @@
 """`fer predict`: the class probabilities of faces under a trained model, for stores and for photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from .. import detectors, labels
 from ..errors import DataError
 from ..layouts import Source
-from ..spec import option
+from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from .detect import DetectSpec, Search, SearchSpec
 from .faces import Photo, label_photos, photos_in
@@ -18,7 +18,10 @@ from .gradients import GradientsSpec, transform
 from .runner import Log, Outcome, Stage, run
 
 if TYPE_CHECKING:
+    from ..learn.inputs import Inputs
     from ..learn.modelstore import Model
+
+S = TypeVar("S", bound=Spec)
 
 AUTO = "auto"
 #: Columns that a prediction takes over from its face.
@@ -86,7 +89,7 @@ class Predictor:
     def __init__(self, model: "Model", spec: PredictSpec) -> None:
         self.model, self.spec, self.classes = model, spec, model.classes
         self._trained_on = {digest.tobytes() for digest in model.trained_on}
-        self._gradients = _last(model.provenance, "gradients", GradientsSpec)
+        self._gradients = list(_past(model.provenance, "gradients", GradientsSpec))
 
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
@@ -112,7 +115,7 @@ class Predictor:
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`."""
-        spec, cropped = self.spec, _last(self.model.provenance, "detect", DetectSpec) or DetectSpec()
+        spec, cropped = self.spec, next(_past(self.model.provenance, "detect", DetectSpec), DetectSpec())
         search = Search(
             DetectSpec(
                 detector="haar" if spec.detector == AUTO else spec.detector,
@@ -140,18 +143,18 @@ class Predictor:
 
         check_fit(self.model, src)
         numbers = np.arange(src.rows) if rows is None else rows
-        columns = [name for name in (*_KEPT, "image", "digest") if name in src.columns]
+        columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
         first = 0
         for block in src.blocks(columns, rows):
-            images = block.pop("image")
-            digests = block["digest"] if "digest" in block else make_digests(images)
-            parent = numbers[first : first + len(images)]
+            inputs = [block.pop(name) for name in self.model.columns]
+            digests = block["digest"] if "digest" in block else make_digests(inputs[0])
+            parent = numbers[first : first + len(digests)]
             if label is not None:
                 block["label"] = label[parent]
             block.setdefault("source", objects(f"row {row}" for row in parent))
-            yield {**block, **self._answer(images, digests), "parent": parent}
-            first += len(images)
-            log.advance(len(images))
+            yield {**block, **self._answer(inputs, digests), "parent": parent}
+            first += len(digests)
+            log.advance(len(digests))
 
     def _over_photos_of(
         self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log
@@ -161,25 +164,40 @@ class Predictor:
             yield {**block, "parent": numbers[block["parent"]]}
 
     def _answer_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
-        """Answers for gray crops, made into the channels that the model was trained on."""
-        if self._gradients and len(crops):
-            crops = transform({"image": crops}, self._gradients)["image"]
+        """Answers for gray crops, made into the channels and features that the model was trained on."""
+        return self._answer(self._inputs(crops) if len(crops) else (crops,), digests)
+
+    def _inputs(self, crops: np.ndarray) -> "Inputs":
+        """What the model reads of gray crops (N, S, S), by the stages that made it for the training data."""
+        block = {"image": crops}
+        derived = next((spec for spec in self._gradients if spec.operator != "none"), None)
+        if derived:
+            block["image"] = transform(block, replace(derived, hog=False))["image"]
         elif self.model.channels != ("gray",):
             raise DataError(
                 f"the model takes the channels {' '.join(self.model.channels)}, and faces are cropped to gray: "
                 f"make a store of them with fer detect and the stages after it, and predict that"
             )
-        return self._answer(crops, digests)
+        described = next((spec for spec in self._gradients if spec.hog), None)
+        if described:
+            block["hog"] = transform({"image": crops}, replace(described, operator="none"))["hog"]
+        for name in self.model.columns:
+            if name not in block:
+                raise DataError(
+                    f"the model reads a column {name!r} that fer gradients did not make: "
+                    f"make a store of the faces with fer detect, add the column, and predict that"
+                )
+        return [block[name] for name in self.model.columns]
 
-    def _answer(self, images: np.ndarray, digests: np.ndarray) -> Block:
-        """The columns digest, probability, predicted and seen of images (N, H, W[, C]) uint8 with digests (N, 16)."""
+    def _answer(self, inputs: "Inputs", digests: np.ndarray) -> Block:
+        """The columns digest, probability, predicted and seen of N rows with digests (N, 16)."""
         from ..learn.device import gpu_memory
 
-        if not len(images):
+        if not len(digests):
             probability = np.zeros((0, len(self.classes)), np.float32)
         else:
             with gpu_memory(self.spec.batch):
-                probability = self.model.probabilities(images, self.spec.batch)
+                probability = self.model.probabilities(inputs, self.spec.batch)
         return {
             "digest": digests,
             "probability": probability,
@@ -218,6 +236,15 @@ def check_fit(model: "Model", src: Reader) -> None:
             f"{src.name} holds images of {width}x{height} pixels, and the model takes {size}x{size}: "
             f"type fer detect --detector none --size {size}"
         )
+    for name in model.columns[1:]:
+        if name not in src.columns:
+            raise DataError(
+                f"{src.name} has no column {name!r}, which the model reads beside the images: "
+                f"add it with fer gradients --operator none --{name}"
+            )
+        ours, theirs = model.card.arguments.get(name), src.shape(name)[0]
+        if ours != theirs:
+            raise DataError(f"{src.name} has {theirs} {name} features a face, and the model takes {ours}")
 
 
 def _translated(model: "Model", src: Reader) -> np.ndarray:
@@ -233,10 +260,9 @@ def _translated(model: "Model", src: Reader) -> np.ndarray:
     return where[label]
 
 
-def _last(provenance: list[dict], stage: str, spec: type) -> "GradientsSpec | DetectSpec | None":
-    """The settings with which a stage was last run on the way to the model's data; None if it was not."""
+def _past(provenance: list[dict], stage: str, spec: type[S]) -> Iterator[S]:
+    """The settings with which a stage was run on the way to the model's data, the last run first."""
     for entry in reversed(provenance):
         if entry["stage"] == stage:
             known = {field.name for field in fields(spec)}
-            return spec(**{name: value for name, value in entry["spec"].items() if name in known})
-    return None
+            yield spec(**{name: value for name, value in entry["spec"].items() if name in known})

@@ -134,16 +134,22 @@ def _prepare(src: Reader, rows: "Rows", spec: TrainSpec, size: int, device: "tor
     from ..learn.modelstore import Card
     from ..learn.normalise import Normalise, statistics
     from ..learn.optimizer import make_optimizer
-    from ..learn.rows import read_digests, read_images
+    from ..learn.rows import check_features, read_digests, read_inputs
     from ..learn.training import Training, class_weights
+    from ..models.inputs import columns
 
     arguments = {} if spec.dropout is None else {"dropout": spec.dropout}
+    make = partial(models.build, spec.model, len(src.classes), len(src.channels), size)
+    with torch.device("meta"):  # shapes only
+        reads = columns(make(**arguments))
+    check_features(src, spec.model, reads)
+    arguments |= {name: src.shape(name)[0] for name in reads[1:]}
     torch.manual_seed(epoch_seed(spec.seed, 0))
-    network = models.build(spec.model, len(src.classes), len(src.channels), size, **arguments)
+    network = make(**arguments)
     network = network.to(device, memory_format=torch.channels_last)
     label = src.column("label").astype("int64")
-    images = read_images(src, rows.train)
-    mean, deviation = statistics(images, spec.normalise)
+    inputs = read_inputs(src, reads, rows.train)
+    mean, deviation = statistics(inputs[0], spec.normalise)
     weight = class_weights(label[rows.train], len(src.classes)) if spec.class_weights == "balanced" else None
     recipe = src.documents.get("augment")
     return Training(
@@ -158,10 +164,10 @@ def _prepare(src: Reader, rows: "Rows", spec: TrainSpec, size: int, device: "tor
         ),
         criterion=torch.nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
         batches=Batches(
-            images, label[rows.train], rows.train,
+            inputs, label[rows.train], rows.train,
             batch=spec.batch, seed=spec.seed, device=device, augment=_online(recipe),
         ),
-        validation=(read_images(src, rows.validation), label[rows.validation]),
+        validation=(read_inputs(src, reads, rows.validation), label[rows.validation]),
         trained_on=read_digests(src)[rows.train],
         select=spec.select,
         augment=recipe,

@@ -42,7 +42,7 @@ def main(rounds: int = 3, batch: int = 32, threads: int = torch.get_num_threads(
     print("inference, float32, channels last")
     network, normalise = network_in(torch.channels_last), Normalise([0.0], [255.0])
     answers = {
-        (str(size),): lambda size=size: log_probabilities(network, normalise, images, size)
+        (str(size),): lambda size=size: log_probabilities(network, normalise, (images,), size)
         for size in (1, 8, 32, 64, 128, 256, 512)
     }
     for (size,), rate in best_rates(answers, rounds).items():
@@ -92,7 +92,7 @@ def ours(
     """An epoch of `fer train`, validated on one image."""
     network = network_in(layout)
     optimizer = make_optimizer("adam", network.parameters(), 1e-4, momentum=0.9, beta2=0.999, weight_decay=0.0)
-    batches = Batches(images, labels, np.arange(IMAGES), batch=batch, seed=0, device=CPU)
+    batches = Batches((images,), labels, np.arange(IMAGES), batch=batch, seed=0, device=CPU)
 
     def epoch() -> None:
         for _ in train(
@@ -101,7 +101,7 @@ def ours(
             optimizer,
             nn.CrossEntropyLoss(),
             batches,
-            (images[:1], labels[:1]),
+            ((images[:1],), labels[:1]),
             epochs=(1,),
             rate=lambda step: 1e-4,
             bfloat16=bfloat16,

@@ -1,12 +1,77 @@
 """Recipes: every one that comes with the package is sound, and every mistake in one is told."""
 
+import importlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from fercli.cli import main, options
 from fercli.errors import UsageError
-from fercli.recipes.recipe import load, names
+from fercli.recipes.pipeline import flags
+from fercli.recipes.recipe import load, names, text
 from fercli.stages.train import TrainSpec
+
+#: Every recipe with what its paper states of the training, and the figures that it reports.
+PUBLISHED = {
+    "alizadeh-deep": (
+        {"epochs": 35, "batch": 128, "lr": 1e-2, "weight_decay": 1e-7},
+        "validation accuracy 65 %, test accuracy 64 %, rerun validation accuracy 60.18 %, rerun test accuracy 62.77 %",
+    ),
+    "alizadeh-deep-hog": (
+        {"epochs": 35, "batch": 128, "lr": 1e-2, "weight_decay": 1e-7},
+        "validation accuracy without hog 65 %, test accuracy without hog 64 %",
+    ),
+    "alizadeh-shallow": (
+        {"epochs": 35, "batch": 128, "lr": 1e-3, "weight_decay": 1e-6},
+        "validation accuracy 55 %, test accuracy 54 %, rerun validation accuracy 53.02 %, rerun test accuracy 52.90 %",
+    ),
+    "alizadeh-shallow-hog": (
+        {"epochs": 35, "batch": 128, "lr": 1e-3, "weight_decay": 1e-6},
+        "validation accuracy without hog 55 %, test accuracy without hog 54 %",
+    ),
+    "falahzadeh": (
+        {"epochs": 200, "optimizer": "adam", "lr": 1e-3, "momentum": 0.9, "beta2": 0.95, "dropout": 0.5},
+        "jaffe accuracy 92.41 %, ckplus accuracy 93.66 %",
+    ),
+    "njoku": (
+        {"epochs": 100, "batch": 32, "optimizer": "adam", "lr": 1e-4},
+        "train accuracy 76.83 %, validation accuracy 65.38 %, parameters 2,489,095",
+    ),
+    "yengikand": (
+        {"epochs": 20, "batch": 32, "optimizer": "adam", "lr": 1e-3, "dropout": 0.2},
+        "fer2013 accuracy 65.32 %, ckplus accuracy 97.01 %, jaffe accuracy 79.19 %",
+    ),
+    "zhao-cnn": ({"model": "zhao-cnn"}, "accuracy 57.15 %"),
+    "zhao-resnet": ({"model": "zhao-resnet"}, "accuracy 60.00 %"),
+    "zhao-separable": ({"model": "zhao-separable"}, "milliseconds a face 0.22, frames a second 80"),
+    "zhao-vgg": ({"model": "zhao-vgg", "epochs": 90}, "accuracy 58.83 %"),
+}
+
+#: A cheap recipe with a table for every stage.
+CHEAP = """
+[detect]
+detector = "none"
+size = 24
+[split]
+train = 0.6
+val = 0.2
+test = 0.2
+by = "subject"
+[augment]
+horizontal_flip = true
+[gradients]
+mapping = "scaled"
+[train]
+model = "zhao-separable"
+epochs = 5
+holdout = 0.1
+device = "cpu"
+threads = 1
+"""
 
 
 @pytest.fixture
@@ -20,19 +85,35 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-@pytest.mark.parametrize("name", names())
-def test_a_recipe_of_the_package_is_sound_and_says_what_was_reported(name: str) -> None:
+def test_the_recipes_are_the_published_systems() -> None:
+    assert names() == tuple(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_recipe_has_the_published_settings(name: str) -> None:
+    stated, _ = PUBLISHED[name]
+    settings = load(name).settings("train")
+    assert settings.items() >= stated.items()
+    assert settings["model"] == ("alexnet" if name == "falahzadeh" else name)
+    assert "precision" not in settings
+    assert "not stated" in text(name)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "falahzadeh"])
+def test_the_epoch_is_chosen_on_held_out_training_rows(name: str) -> None:
     loaded = load(name)
-    assert loaded.paper["authors"]
-    assert loaded.paper["reported"]
-    TrainSpec(**loaded.settings("train"))
+    assert "FER2013" in loaded.paper["data"]
+    assert loaded.settings("train")["holdout"] == 0.1
+    assert "split" not in loaded.pipeline
 
 
-def test_njoku_trains_as_published_and_chooses_its_epoch_on_held_out_training_rows() -> None:
-    spec = TrainSpec(**load("njoku").settings("train"))
-    assert (spec.model, spec.epochs, spec.batch, spec.optimizer, spec.lr) == ("njoku", 100, 32, "adam", 1e-4)
-    assert spec.holdout == 0.1
-    assert load("njoku").settings("detect")["detector"] == "haar"
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_flags_of_a_stage_are_its_settings(name: str) -> None:
+    loaded = load(name)
+    for stage in loaded.pipeline:
+        command = importlib.import_module(f"fercli.cli.{stage}").command
+        parsed = command.make_context(stage, list(flags(loaded.settings(stage)))).params
+        assert options.given(type(loaded.spec(stage)), parsed) == loaded.spec(stage)
 
 
 def test_a_file_of_ones_own_is_read(recipe) -> None:
@@ -80,3 +161,190 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError) as error:
         load("njoko")
     assert str(error.value) == "there is no recipe 'njoko' (a file of your own ends in .toml); did you mean 'njoku'?"
+
+
+# --- settings of one's own over those of a recipe ---------------------------------------------------------------------
+
+
+def test_settings_are_changed() -> None:
+    loaded = load("njoku").changed(
+        ["train.epochs=3", "train.lr=1", "augment.horizontal_flip=true", "train.model=alizadeh"]
+    )
+    assert loaded.spec("train") == TrainSpec(
+        **{**load("njoku").settings("train"), "epochs": 3, "lr": 1.0, "model": "alizadeh"}
+    )
+    assert loaded.pipeline == ("detect", "augment", "train")
+    assert loaded.settings("augment") == {"horizontal_flip": True}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epochs=3", "--set epochs=3 is no setting with its value: write for example --set train.epochs=3"),
+        ("train.epochs", "--set train.epochs is no setting with its value: write for example --set train.epochs=3"),
+        ("trian.epochs=3", "--set trian.epochs=3: there is no stage 'trian'; did you mean 'train'?"),
+        ("train.epoch=3", "--set train.epoch=3: train has no setting 'epoch'; did you mean 'epochs'?"),
+        ("train.epochs=0", "--epochs is 0, but it takes at least 1"),
+        ("train.epochs=few", "--epochs is 'few', but it takes a whole number"),
+        ("augment.online=yes", "--online is 'yes', but it takes true or false"),
+        ("train.model=njoko", "--model is 'njoko'; did you mean 'njoku'?"),
+    ],
+)
+def test_a_change_that_will_not_do_is_told(assignment: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load("njoku").changed([assignment])
+    assert str(error.value) == message
+
+
+# --- fer recipe -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(capsys, monkeypatch: pytest.MonkeyPatch):
+    """Runs `fer recipe` within this process; returns its status, and what it printed and told."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fer", "recipe", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_list_shows_every_recipe_with_the_figures_of_its_paper(call) -> None:
+    status, out, err = call("list")
+    assert (status, err) == (0, "")
+    head, *lines = (line.split(maxsplit=1) for line in out.splitlines())
+    assert head == ["recipe", "data                 model                 reported"]
+    assert [name for name, _ in lines] == list(PUBLISHED)
+    for name, line in lines:
+        assert line.startswith(load(name).paper["data"])
+        assert line.endswith(f"  {PUBLISHED[name][1]}")
+
+
+def test_list_for_a_machine(call) -> None:
+    status, out, err = call("list", "--json")
+    assert (status, err) == (0, "")
+    told = {facts.pop("name"): facts for facts in json.loads(out)}
+    assert list(told) == list(PUBLISHED)
+    assert told["zhao-vgg"] == {
+        "authors": "Zhao et al.", "year": None, "data": "FER2013", "model": "zhao-vgg", "reported": {"accuracy": 58.83},
+    }  # fmt: skip
+    assert told["falahzadeh"]["reported"]["frozen_4"] == {"jaffe_accuracy": 83.35, "ckplus_accuracy": 84.86}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_show_prints_the_recipe_and_the_defaults_that_it_leaves(call, recipe, name: str) -> None:
+    status, out, err = call("show", name)
+    assert (status, err) == (0, "")
+    assert out.startswith(text(name))
+    shown, loaded = load(recipe(out)), load(name)
+    assert (shown.paper, shown.stages) == (loaded.paper, loaded.stages)
+    told = json.loads(call("show", name, "--json")[1])
+    assert told["toml"] == text(name)
+    for stage, settings in told["settings"].items():
+        assert settings == loaded.spec(stage).as_dict()
+        for key in settings.keys() - loaded.stages[stage].keys():
+            assert f"\n# {stage}.{key} = {json.dumps(settings[key])}\n" in out
+
+
+def test_a_dry_run_prints_the_commands(call, recipe) -> None:
+    recipe("[detect]\nsize = 40\n[train]\nepochs = 3\n")  # and goes to a folder of its own
+    assert call("run", "alizadeh-deep-hog", "--data", "synthetic:30", "-o", "my runs", "--resume", "--dry-run") == (
+        0,
+        "mkdir -p 'my runs'\n"
+        "# no fer detect, as synthetic:30 holds images of 48x48 pixels, which are faces already\n"
+        "fer ingest synthetic:30 -o 'my runs/ingest.h5'\n"
+        "fer augment --horizontal-flip 'my runs/ingest.h5' -o 'my runs/augment.h5'\n"
+        "fer gradients --operator none --hog 'my runs/augment.h5' -o 'my runs/gradients.h5'\n"
+        "fer train --recipe alizadeh-deep-hog --resume 'my runs/gradients.h5' -o 'my runs/model.h5'\n"
+        "fer predict -m 'my runs/model.h5' 'my runs/gradients.h5' -o 'my runs/predictions.h5'\n"
+        "fer eval 'my runs/predictions.h5' --split val\n"
+        "fer eval 'my runs/predictions.h5' --split test\n",
+        "",
+    )
+    changes = ("--set", "train.device=cpu", "--set", "split.test=1", "--set", "split.seed=3")
+    assert call("run", "own.toml", "--data", "synthetic:30", "-o", "x", "--force", "-n", *changes) == (
+        0,
+        "mkdir -p x\n"
+        "# fer detect, as synthetic:30 holds images of 48x48 pixels, and faces are to have 40x40\n"
+        "fer ingest synthetic:30 -o x/ingest.h5 --force\n"
+        "fer detect --size 40 x/ingest.h5 -o x/detect.h5 --force\n"
+        "fer split --test 1.0 --seed 3 x/detect.h5 -o x/split.h5 --force\n"
+        "fer train --recipe own.toml --device cpu x/split.h5 -o x/model.h5 --force\n"
+        "fer predict -m x/model.h5 --device cpu x/split.h5 -o x/predictions.h5 --force\n"
+        "fer eval x/predictions.h5 --split test\n",
+        "",
+    )
+    assert os.listdir() == ["own.toml"]
+
+
+def test_a_run_gives_the_bytes_and_figures_of_the_printed_commands(call, recipe) -> None:
+    words = ("run", recipe(CHEAP), "--data", "synthetic:140", "--set", "train.epochs=1", "-o")
+    status, figures, err = call(*words, "here")
+    assert (status, figures.count("accuracy  ")) == (0, 4)
+    assert (
+        "fer recipe run: fer detect, as synthetic:140 holds images of 48x48 pixels, and faces are to have 24x24\n"
+        in err
+    )
+    script = call(*words, "there", "-n")[1]
+    done = subprocess.run(
+        ["sh", "-e"], input=script, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.replace("there", "here")) == (0, figures), done.stderr
+    made = sorted(os.listdir("here"))
+    assert made == [
+        f"{name}.h5" for name in ("augment", "detect", "gradients", "ingest", "model", "predictions", "split")
+    ]
+    assert made == sorted(os.listdir("there"))
+    for name in made:
+        assert Path("here", name).read_bytes() == Path("there", name).read_bytes(), name
+    status, again, err = call(*words, "here")
+    assert (status, again, err.count(" is up to date (")) == (0, figures, len(made))
+
+
+def test_the_first_command_that_fails_ends_the_run(call, recipe) -> None:
+    own = recipe('[detect]\ndetector = "none"\nsize = 25\n[gradients]\nhog = true\n[train]\nepochs = 1\n')
+    status, out, err = call("run", own, "--data", "synthetic:30", "-o", "out")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "fer gradients: error: HOG needs sides that are multiples of 6 of at least 24 px, "
+        "and the images are 25x25: use --size 48"
+    )
+    assert sorted(os.listdir("out")) == ["detect.h5", "ingest.h5"]
+
+
+NO_ROWS = "has no labelled val or test rows to tell figures of: add --set split.train=0.8 --set split.test=0.2"
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("njoko", "--data", "synthetic:30"), 2,
+         "recipe run: error: there is no recipe 'njoko' (a file of your own ends in .toml); did you mean 'njoku'?"),
+        (("njoku", "--data", "synthetic:30", "--set", "train.epoch=3"), 2,
+         "recipe run: error: --set train.epoch=3: train has no setting 'epoch'; did you mean 'epochs'?"),
+        (("own.toml", "--data", "synthetic:30"), 2,
+         "recipe run: error: recipe own.toml says nothing about train; it has settings for detect"),
+        (("njoku", "--data", "none/"), 1, "ingest: error: none/: it cannot be read: No such file or directory"),
+        (("njoku", "--data", "synthetic:2:scenes"), 1,
+         "recipe run: error: synthetic:2:scenes has no labels to learn from: give a labelled data set with --data"),
+        (("njoku", "--data", "synthetic:9"), 1, f"recipe run: error: synthetic:9 {NO_ROWS}"),
+    ],
+)  # fmt: skip
+def test_what_will_not_do_is_told(call, recipe, words, status: int, message: str, dry_run) -> None:
+    recipe("[detect]\nsize = 48\n")
+    found, out, err = call("run", *words, "-o", "out", *dry_run)
+    assert (found, out, err.splitlines()[-1]) == (status, "", f"fer {message}")
+    assert os.path.exists("out") <= (not dry_run)
+
+
+def test_an_unknown_recipe_is_not_shown(call) -> None:
+    assert call("show", "zhao-vg") == (
+        2, "",
+        "fer recipe show: error: there is no recipe 'zhao-vg' (a file of your own ends in .toml); "
+        "did you mean 'zhao-vgg'?\n",
+    )  # fmt: skip

@@ -72,9 +72,10 @@ def detection(recipe: Recipe, data: Contents) -> str:
     """Whether faces are searched, and why, in a sentence; "" where the recipe does not speak of it."""
     if "detect" not in recipe.pipeline:
         return ""
-    if data.faces(recipe.spec("detect").size):
+    size = recipe.spec("detect").size
+    if data.faces(size):
         return f"no fer detect, as {data.name} holds images {data.size}, which are faces already"
-    return f"fer detect, as {data.name} holds images {data.size}, which are photos"
+    return f"fer detect, as {data.name} holds images {data.size}, and faces are to have {size}x{size}"
 
 
 def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, force: bool = False) -> list[Step]:

@@ -10,21 +10,49 @@ from torch import nn
 
 from fercli import models
 from fercli.errors import UsageError
+from fercli.models.inputs import columns
 from fercli.models.layers import Dropout
 
 torch.set_num_threads(1)
 every_model = pytest.mark.parametrize("name", models.names())
+FEATURES = 30  # HOG features, where a network reads them
+#: How the networks of many numbers are built small: their own 227 px and heads of 50 million would take minutes.
+SMALL = {
+    "alexnet": {"size": 67, "head": "dense"},
+    "alexnet-torchvision": {"size": 63, "head": "dense"},
+    "zhao-cnn": {"size": 16},
+    "zhao-vgg": {"size": 16},
+    "alizadeh": {"size": 24},
+    "alizadeh-shallow": {"size": 24},
+    "alizadeh-shallow-hog": {"size": 24},
+    "alizadeh-deep": {"size": 24},
+    "alizadeh-deep-hog": {"size": 24},
+}
 
 
 def images(channels: int = 1, size: int = 48, rows: int = 4) -> torch.Tensor:
     return torch.rand(rows, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
+def build(name: str, classes: int = 7, channels: int = 1) -> nn.Module:
+    """The network for small images, and for few features where it reads them."""
+    small = SMALL.get(name, {})
+    with torch.device("meta"):  # shapes only
+        reads = columns(models.build(name, classes, channels, **small))
+    return models.build(name, classes, channels, **small, **dict.fromkeys(reads[1:], FEATURES))
+
+
+def inputs(network: nn.Module, name: str, channels: int = 1, rows: int = 4) -> list[torch.Tensor]:
+    """What `network` reads: images, and features for each further column."""
+    features = torch.rand(rows, FEATURES, generator=torch.Generator().manual_seed(2))
+    return [images(channels, SMALL.get(name, {}).get("size", 48), rows), *(features for _ in columns(network)[1:])]
+
+
 @every_model
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_model_maps_images_to_one_logit_a_class(name: str, channels: int) -> None:
-    network = models.build(name, classes=5, channels=channels, size=48).eval()
-    logits = network(images(channels))
+    network = build(name, classes=5, channels=channels).eval()
+    logits = network(*inputs(network, name, channels))
     assert logits.shape == (4, 5)
     assert logits.isfinite().all()
 
@@ -32,13 +60,14 @@ def test_a_model_maps_images_to_one_logit_a_class(name: str, channels: int) -> N
 @every_model
 def test_a_few_steps_learn_bright_from_dark(name: str) -> None:
     torch.manual_seed(0)
-    network = models.build(name, classes=3).train()
+    network = build(name, classes=3).train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     labels = torch.tensor([0, 1, 2] * 4)
-    pixels = 0.2 * images(rows=12) + 0.4 * labels.view(-1, 1, 1, 1)
+    pixels, *features = inputs(network, name, rows=12)
+    pixels = 0.2 * pixels + 0.4 * labels.view(-1, 1, 1, 1)
     losses = []
     for _ in range(12):
-        loss = nn.functional.cross_entropy(network(pixels), labels)
+        loss = nn.functional.cross_entropy(network(pixels, *features), labels)
         optimizer.zero_grad()
         loss.backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
@@ -49,9 +78,9 @@ def test_a_few_steps_learn_bright_from_dark(name: str) -> None:
 
 @every_model
 def test_the_weights_are_all_that_makes_a_model(name: str) -> None:
-    one, other = (models.build(name).eval() for _ in range(2))
+    one, other = (build(name).eval() for _ in range(2))
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one(images()), other(images()))
+    assert torch.equal(one(*inputs(one, name)), other(*inputs(other, name)))
 
 
 @every_model

@@ -26,12 +26,15 @@ def run(arguments, step=None, told=None):
 
     Into the descriptor `told` the child writes the names of all modules that it has loaded at its end.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the child is ready for it
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         return child
     try:
         for number in (0, 1, 2):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         from fercli.cli import main
 
         sys.argv = ["fer", *arguments]

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -27,15 +29,18 @@ def is_store(head: bytes) -> bool:
 class Sink:
     """A file for HDF5 to write, in which nothing ever fails: HDF5 2.0 crashes after a write that did.
 
-    The first error (a full disk, an interrupt) is kept for `check`; what is written after it goes nowhere.
+    The first error, such as a full disk, is kept until `writing` ends; what is written after it goes nowhere.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._at, self._end = file, 0, 0
         self._error: BaseException | None = None
 
-    def check(self) -> None:
-        """Raises the first error, if there was one."""
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Surrounds calls of HDF5, and raises what went wrong in them when they are done."""
+        with _interrupts_held():
+            yield
         if self._error is not None:
             raise self._error
 
@@ -80,6 +85,22 @@ class Sink:
             except BaseException as error:
                 self._error = error
         return None
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """An interrupt that was raised while HDF5 calls a Sink could be dropped by h5py, and the write with it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield  # Python interrupts its main thread alone
+        return
+    came: list[int] = []
+    old = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, old)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -34,12 +34,15 @@ class Writer:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._open()
+        self._file: h5py.File | None = None
 
-    def _open(self) -> None:
-        self._sink.truncate(0)
-        # The earliest format is the one in which no HDF5 notes the time.
-        self._file = h5py.File(self._sink, "w", libver="earliest")
+    def restart(self) -> None:
+        """Opens the file, and drops everything written so far."""
+        self.close()
+        with self._sink.writing():
+            self._sink.truncate(0)
+            # The earliest format is the one in which no HDF5 notes the time.
+            self._file = h5py.File(self._sink, "w", libver="earliest")
         self.rows = 0
         self.classes: tuple[str, ...] = ()
         self.channels: tuple[str, ...] = ()
@@ -50,14 +53,11 @@ class Writer:
         self._waiting: list[Block] = []  # rows of the batch that is not full yet
         self._waiting_rows = self._waiting_bytes = 0  # bytes of encoded photos
 
-    def restart(self) -> None:
-        """Drops everything written so far."""
-        self.close()
-        self._open()
-
     def close(self) -> None:
         """Closes the file; without the mark, which `finish` writes, it is no complete store."""
-        self._file.close()
+        if self._file:
+            with self._sink.writing():
+                self._file.close()
 
     def start(self, kind: str, classes: Sequence[str], channels: Sequence[str] = ()) -> None:
         """Says what the store will hold. `channels` names those of the dense images, where it has such."""
@@ -70,11 +70,11 @@ class Writer:
                 f"{len(names):,} classes with names of up to {max(map(len, names))} bytes are more than a store holds: "
                 f"give fewer of them, or shorter names"
             )
-        attributes = self._file.attrs
-        attributes["kind"] = np.bytes_(kind)
-        attributes["classes"] = np.array(names, dtype="S")
-        if channels:
-            attributes["channels"] = np.array([name.encode() for name in channels], dtype="S")
+        with self._sink.writing():
+            self._file.attrs["kind"] = np.bytes_(kind)
+            self._file.attrs["classes"] = np.array(names, dtype="S")
+            if channels:
+                self._file.attrs["channels"] = np.array([name.encode() for name in channels], dtype="S")
 
     def append(self, block: Block) -> None:
         """Checks a block and adds it behind the rows that are there. An empty block declares the columns only."""
@@ -92,29 +92,30 @@ class Writer:
 
     def document(self, name: str, value: Any) -> None:
         """Stores a JSON document, replacing one of that name."""
-        if name in self._file:
-            del self._file[name]
         try:
             data = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         except ValueError:
             raise DataError(f"the document {name} holds a value that is not a finite number") from None
-        self._file.create_dataset(name, data=np.bytes_(data), track_times=False)
-        self._sink.check()
+        with self._sink.writing():
+            if name in self._file:
+                del self._file[name]
+            self._file.create_dataset(name, data=np.bytes_(data), track_times=False)
 
     def array(self, name: str, values: np.ndarray) -> None:
         """Stores a free array, such as `weights/conv1.weight`, in a model store."""
         if not schema.is_array(name):
             raise DataError(f"{name!r} is no array of the store format")
-        self._file.create_dataset(name, data=np.asarray(values), track_times=False)
-        self._sink.check()
+        with self._sink.writing():
+            self._file.create_dataset(name, data=np.asarray(values), track_times=False)
 
     def finish(self) -> None:
         """Writes what waits and marks the store complete."""
         if self._waiting:
             self._flush(last=True)
-        self._file.attrs["version"] = np.int64(schema.VERSION)
-        self._file.attrs["rows"] = np.int64(self.rows)
-        self._file.attrs["format"] = np.bytes_(schema.FORMAT)
+        with self._sink.writing():
+            self._file.attrs["version"] = np.int64(schema.VERSION)
+            self._file.attrs["rows"] = np.int64(self.rows)
+            self._file.attrs["format"] = np.bytes_(schema.FORMAT)
 
     def _checked(self, name: str, values: np.ndarray) -> np.ndarray:
         """The values as they will be stored, strings as UTF-8. Raises DataError for what the format does not hold."""
@@ -178,15 +179,15 @@ class Writer:
 
     def _flush(self, last: bool = False) -> None:
         self._least = 1 if last else _CHUNK_ROWS
-        for name, values in concatenate(self._waiting).items():
-            if name == "encoded":
-                self._write_encoded(values)
-            elif schema.column(name).dtype == "string":
-                self._write_strings(name, values)
-            else:
-                self._write_plain(name, values)
+        with self._sink.writing():
+            for name, values in concatenate(self._waiting).items():
+                if name == "encoded":
+                    self._write_encoded(values)
+                elif schema.column(name).dtype == "string":
+                    self._write_strings(name, values)
+                else:
+                    self._write_plain(name, values)
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
-        self._sink.check()
 
     def _write_plain(self, name: str, values: np.ndarray) -> None:
         kind = h5py.enum_dtype(schema.SPLIT_CODES, "i1") if name == "split" else values.dtype
@@ -264,11 +265,10 @@ def create_store(target: str | Path) -> Iterator[Writer]:
 
 @contextlib.contextmanager
 def _writing(destination: BinaryIO) -> Iterator[Writer]:
-    sink = Sink(destination)
-    with contextlib.closing(Writer(sink)) as writer:
+    with contextlib.closing(Writer(Sink(destination))) as writer:
+        writer.restart()
         yield writer
         writer.finish()
-    sink.check()
 
 
 @contextlib.contextmanager

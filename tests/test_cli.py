@@ -506,6 +506,53 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
     assert shown.endswith("fer info: error: none.h5 does not exist\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "told"),
+    [
+        ("info {S} >&-", 1, "fer info: error: Bad file descriptor\n"),
+        ("info {S} > /dev/full", 1, "fer info: error: No space left on device\n"),
+        ("split -q --folds 2 {S} -o {out} >&-", 0, ""),
+        ("split --folds 2 {S} -f -o {out} 2>&-", 0, ""),
+        ("split --folds 2 <&-", 1, "fer split: error: nothing arrived on standard input: "
+                                   "the stage before this one failed or wrote nothing\n"),
+        ("predict -m {M} <&-", 1, "fer predict: error: nothing arrived on standard input: "
+                                  "the stage before this one failed or wrote nothing\n"),
+    ],
+)  # fmt: skip
+def test_a_standard_stream_that_is_closed_or_full(stores, tmp_path, line, status, told):
+    line = line.format(S=stores / "S", M=stores / "M", out=tmp_path / "out.h5")
+    done = subprocess.run(["bash", "-c", f"{shlex.join(PROGRAM)} {line}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, told)
+
+
+def test_no_command_shows_the_help(call):
+    done = call()
+    assert (done.status, done.out) == (2, b"")
+    assert done.err == call("-h").out.decode()
+
+
+def test_all_failed_rows_are_named_on_demand(call, tmp_path):
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(photo() if number == 7 else b"")
+    few = call("ingest", "--on-error", "skip", tmp_path, "-f", "-o", tmp_path / "out.h5")
+    assert [line for line in few.err.splitlines() if "failed: " in line][5:] == [
+        "fer ingest: failed: 2 more; -v names all"
+    ]
+    every = call("ingest", "--on-error", "skip", "-v", tmp_path, "-f", "-o", tmp_path / "out.h5")
+    assert [line for line in every.err.splitlines() if "failed: " in line] == [
+        f"fer ingest: failed: {number}.png: the file is empty (zero bytes)" for number in range(7)
+    ]
+
+
+@pytest.mark.parametrize("command", ["ingest", "predict"])
+def test_zero_bytes_end_the_paths_of_a_list(call, stores, tmp_path, command):
+    told = "-0 tells how the paths in a list end: add --files-from FILE, or - for standard input"
+    words = [command, *(["-m", stores / "M", "--device", "cpu"] if command == "predict" else ["-o", tmp_path / "out"])]
+    done = call(*words, "-0", stores / "photos" / "0.png")
+    assert (done.status, done.out, done.err) == (2, b"", f"fer {command}: error: {told}\n")
+    assert call(*words, "-0", "--files-from", "-", stdin=os.fsencode(stores / "photos" / "0.png")).status == 0
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(call, monkeypatch, shell):
     monkeypatch.setenv("_FER_COMPLETE", f"{shell}_source")
@@ -521,13 +568,20 @@ def test_completion_scripts(call, monkeypatch, shell):
         ("fer in", ["ingest", "info"]),
         ("fer detect --on-m", ["--on-miss"]),
         ("fer detect --on-miss ", ["drop", "keep", "fail"]),
+        ("fer info S", ["S"]),
+        ("fer ingest S", ["S"]),
+        ("fer split -o S", ["S"]),
+        ("fer predict -m S", ["S"]),
+        ("fer eval --baseline S", ["S"]),
     ],
 )
 def test_completion(call, monkeypatch, line, found):
     monkeypatch.setenv("_FER_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
-    assert [one.split(",")[1] for one in call().out.decode().split()] == found
+    answers = [one.split(",") for one in call().out.decode().split()]
+    assert [one for _, one in answers] == found
+    assert {kind for kind, _ in answers} == {"file" if found == ["S"] else "plain"}
 
 
 def test_a_completion_script_works_in_bash(tmp_path):

@@ -68,8 +68,20 @@ def fer() -> None:
 
 def main() -> NoReturn:
     """The console entry point."""
+    _fill_closed_streams()
     console = Console()
     sys.exit(_status(console))
+
+
+def _fill_closed_streams() -> None:
+    """Puts the null device where a standard stream is closed, so that no file that is opened takes its number.
+
+    It is open for reading alone in place of standard output: what is written there is lost, and the system says so.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, flags)  # takes the lowest free number, which is the one of this stream
+            setattr(sys, name, open(null, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - stays open
 
 
 def _status(console: Console) -> int:
@@ -78,11 +90,14 @@ def _status(console: Console) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:  # the reader, such as head, has all that it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except (KeyboardInterrupt, click.Abort):
         console.error("interrupted")
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.UsageError as error:
         console.usage_error(error)
         return error.exit_code
@@ -94,11 +109,17 @@ def _status(console: Console) -> int:
     except MemoryError as error:
         return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)
     except OSError as error:
+        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         return _told(console, error, f"{where}{error.strerror or error}", 1)
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error}; please report it with the output of --debug"
         return _told(console, error, text, 1)
+
+
+def _drop_output() -> None:
+    """Sends nowhere what is left in the buffer of standard output, which could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(console: Console, error: Exception, text: str, status: int) -> int:

@@ -32,11 +32,6 @@ class Console:
         if not (self.quiet or self.machine):
             self._line(text)
 
-    def detail(self, text: str) -> None:
-        """One line under -v."""
-        if self.verbose:
-            self._line(text)
-
     def total(self, rows: int) -> None:
         """Starts a progress bar, on a terminal only."""
         self._close()
@@ -72,10 +67,11 @@ class Console:
         if self.machine:
             click.echo(json.dumps(facts), err=True)
             return
-        for source, reason in failures[:_SHOWN_FAILURES]:
+        shown = len(failures) if self.verbose else _SHOWN_FAILURES
+        for source, reason in failures[:shown]:
             self._line(f"failed: {source}: {reason}")
-        if len(failures) > _SHOWN_FAILURES:
-            self._line(f"failed: {len(failures) - _SHOWN_FAILURES:,} more; --json lists all")
+        if len(failures) > shown:
+            self._line(f"failed: {len(failures) - shown:,} more; -v names all")
         if not self.quiet:
             self._line(f"{text} ({time.perf_counter() - self._began:.1f} s)")
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from ..errors import UsageError
 from ..spec import Spec, flag_of, is_multiple, value_type
 from .console import Console
 
@@ -30,12 +32,21 @@ def _flag(*names: str, sets: str, help: str) -> Callable[[Command], Command]:
 
 
 quiet = _flag("-q", "--quiet", sets="quiet", help="No summary and no notes.")
-verbose = _flag("-v", "--verbose", sets="verbose", help="Tell more.")
+verbose = _flag("-v", "--verbose", sets="verbose", help="Name every row that failed, not only the first few.")
 debug = _flag("--debug", sets="debug", help="Show the traceback of an error.")
 machine = _flag("--json", sets="machine", help="End with a summary in JSON on standard error.")
 
-inputs = click.argument("inputs", nargs=-1, metavar="[IN]...")
-output = click.option("-o", "--output", default="-", metavar="OUT", help="Store to write. [default: standard output]")
+
+def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete the names of files. (The type click.Path would also refuse some.)"""
+    return [CompletionItem(incomplete, type="file")]
+
+
+inputs = click.argument("inputs", nargs=-1, metavar="[IN]...", shell_complete=files)
+output = click.option(
+    "-o", "--output", default="-", metavar="OUT", shell_complete=files,
+    help="Store to write. [default: standard output]",
+)  # fmt: skip
 force = click.option("-f", "--force", is_flag=True, help="Run even if OUT is up to date.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only tell whether OUT would be written.")
 on_error = click.option(
@@ -45,9 +56,26 @@ on_error = click.option(
     show_default=True,
     help="What a bad row does: fail the run, or be left out and counted (exit 4).",
 )
-model = click.option("-m", "--model", metavar="MODEL", help="Model store made by fer train.")
-files_from = click.option("--files-from", metavar="FILE", help="Read the photos listed in FILE, one a line; -: stdin.")
-null = click.option("-0", "--null", is_flag=True, help="Paths in --files-from end with a zero byte, not a line end.")
+model = click.option("-m", "--model", metavar="MODEL", shell_complete=files, help="Model store made by fer train.")
+files_from = click.option(
+    "--files-from", metavar="FILE", shell_complete=files, is_eager=True,  # before -0 asks for it
+    help="Read the photos listed in FILE, one a line; -: stdin.",
+)  # fmt: skip
+
+
+def _of_a_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if value and not ctx.params.get("files_from"):
+        raise UsageError("-0 tells how the paths in a list end: add --files-from FILE, or - for standard input")
+    return value
+
+
+null = click.option(
+    "-0",
+    "--null",
+    is_flag=True,
+    callback=_of_a_list,
+    help="Paths in --files-from end with a zero byte, not a line end.",
+)
 
 
 def console(command: Command) -> Command:
@@ -101,6 +129,7 @@ def _spec_option(field: dataclasses.Field) -> Callable[[Command], Command]:
         multiple=is_multiple(field),
         default=None,
         metavar=facts["metavar"],
+        shell_complete=files if facts["metavar"] == "FILE" else None,
         help=_help(field),
     )
 

@@ -26,7 +26,10 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
 
 @click.command("predict")
 @options.inputs
-@click.option("-o", "--output", default="-", metavar="OUT", help="File to write. [default: standard output]")
+@click.option(
+    "-o", "--output", default="-", metavar="OUT", shell_complete=options.files,
+    help="File to write. [default: standard output]",
+)  # fmt: skip
 @options.model
 @click.option(
     "--format",

@@ -87,7 +87,8 @@ def _chain(provenance: list[dict[str, Any]]) -> list[str]:
             f"{key}={value}" for key, value in entry["spec"].items() if value not in (None, "", [], False)
         )
         head = "made by" if place == 0 else "then"
-        lines.append(
-            f"{head:<12}fer {entry['stage']} ({counted(entry['rows'], 'row')}, version {entry['version']}) {settings}"
-        )
+        rows = [counted(entry["rows"], "row")] if entry["stage"] != "train" else []
+        failed = [f"{entry['failed']:,} failed"] if entry["failed"] else []
+        facts = ", ".join([*rows, *failed, f"version {entry['version']}"])
+        lines.append(printable(f"{head:<12}fer {entry['stage']} ({facts}) {settings}".rstrip()))
     return lines

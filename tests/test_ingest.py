@@ -214,6 +214,18 @@ def test_a_store_that_is_up_to_date_is_left_alone(tmp_path: Path):
     assert [again(), again()] == [False, True]
 
 
+def test_a_csv_in_a_folder_is_up_to_date_until_it_changes(tmp_path: Path):
+    row = f"0,{pixels(4)},Training\n"
+    folder = plant(tmp_path / "d", {"fer2013.csv": f"emotion,pixels,Usage\n{row}", "README": "one"})
+
+    def again() -> bool:
+        return start(tmp_path / "out.h5", resolve([str(folder)]), force=False)[0].up_to_date
+
+    assert [again(), again()] == [False, True]
+    plant(folder, {"fer2013.csv": f"emotion,pixels,Usage\n{row}{row}"})
+    assert [again(), again()] == [False, True]
+
+
 def test_several_sources_are_joined_by_class_name(tmp_path: Path):
     first = plant(tmp_path / "d", {"sad/a.png": photo(1), "happy/b.png": photo(2)})
     second = plant(tmp_path / "e", {"anger/a.png": photo(3), "sadness/b.png": photo(4), "bored/c.png": photo(5)})
@@ -321,6 +333,14 @@ def test_lists_with_wrong_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         resolve([], "none")
     with pytest.raises(DataError, match=r"^nowhere: it cannot be read: No such file or directory$"):
         resolve([], "nowhere")
+
+
+def test_nothing_in_a_list_is_dropped_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A photo's name need not say that it is one, and what is none is told."""
+    monkeypatch.chdir(plant(tmp_path, {"scan": photo(), "notes.txt": "none", "list": "scan\nnotes.txt\n"}))
+    outcome, _ = start(tmp_path / "out.h5", resolve([], "list"), "skip")
+    assert outcome.rows == 1
+    assert [source for source, _ in outcome.failures] == ["notes.txt"]
 
 
 # Bad photos

@@ -63,7 +63,8 @@ class Report(Protocol):
 class Table:
     """Rows that carry their pixels. `blocks(report)` yields them in order.
 
-    `columns` names what each block holds beside `image` and `source`; `rows` is the number of rows, where it is known.
+    `columns` names what each block holds beside `image` and `source`; `rows` is the number of rows, where it is known;
+    `files` names the files that hold the rows.
     Bad rows go to `report.failed` and are left out of the blocks.
     """
 
@@ -71,6 +72,7 @@ class Table:
     rows: int | None
     columns: tuple[str, ...]
     blocks: Callable[[Report], Iterator[Block]]
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def matches(source: Source) -> bool:
 def scan(source: Source, options: Options) -> Table:
     name = _csv(source)
     classes, votes = (EMOTIONS_CONTEMPT, ("votes",)) if options.ferplus else (EMOTIONS, ())
-    return Table(classes, None, ("label", "split", *votes), partial(_blocks, source, name, options.ferplus))
+    return Table(classes, None, ("label", "split", *votes), partial(_blocks, source, name, options.ferplus), (name,))
 
 
 def _blocks(source: Source, name: str, ferplus: str | None, report: Report) -> Iterator[Block]:

@@ -19,8 +19,7 @@ def matches(source: Source) -> bool:
 
 
 def scan(source: Source, options: Options) -> Listing:
-    names = source.photos
-    return _flat(names) if source.flat else _tree(names, _left_out(source))
+    return _flat(source.names()) if source.flat else _tree(source.photos, _left_out(source))
 
 
 def _flat(names: list[str]) -> Listing:

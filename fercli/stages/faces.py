@@ -99,8 +99,8 @@ def photos_in(sources: Iterable[Source]) -> Iterator[Photo]:
             names = [name for name in source.names() if is_image(name)]
             if not names:
                 raise DataError(f"{source.path} holds no photos: fer predict reads {', '.join(IMAGE_SUFFIXES)}")
-            called = {name: f"{source.path.rstrip('/')}/{name}" for name in names}
+            called = [(name, f"{source.path.rstrip('/')}/{name}") for name in names]
         else:
-            called = {name: name if source.flat else source.path for name in source.names()}
-        for name, path in called.items():
+            called = [(name, name if source.flat else source.path) for name in source.names()]
+        for name, path in called:
             yield Photo(path, partial(source.read, name))

@@ -47,8 +47,9 @@ class _Part:
 
     @property
     def names(self) -> list[str]:
-        """The files that hold the rows, where each has one."""
-        return [record.name for record in self.plan.records] if isinstance(self.plan, Listing) else []
+        """The files that hold the rows."""
+        plan = self.plan
+        return [record.name for record in plan.records] if isinstance(plan, Listing) else list(plan.files)
 
     @property
     def notes(self) -> list[str]:

@@ -109,6 +109,12 @@ def test_an_unknown_setting_is_told_with_the_nearest_name() -> None:
     assert str(error.value) == "model njoku has no setting 'dropuot'; did you mean 'dropout'?"
 
 
+def test_a_setting_of_a_model_that_has_none_is_told() -> None:
+    with pytest.raises(UsageError) as error:
+        models.build("zhao-resnet", dropout=0.1)
+    assert str(error.value) == "model zhao-resnet has no setting 'dropout'; it has none"
+
+
 def test_njoku_has_the_published_number_of_parameters() -> None:
     network = models.build("njoku", classes=7, channels=1, size=48)
     assert sum(parameter.numel() for parameter in network.parameters()) == 2_489_095

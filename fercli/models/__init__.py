@@ -46,7 +46,8 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
     own = list(inspect.signature(builder).parameters)[3:]
     for argument in arguments:
         if argument not in own:
-            raise UsageError(f"model {name} has no setting {argument!r}; {nearest(argument, own)}")
+            known = nearest(argument, own) if own else "it has none"
+            raise UsageError(f"model {name} has no setting {argument!r}; {known}")
     return builder(classes, channels, size, **arguments)
 
 

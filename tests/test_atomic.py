@@ -96,7 +96,7 @@ def test_killed_at_random_moments(tmp_path, inputs, command):
     assert seen["litter"] <= (2 if command == "train" else 1)  # each run takes away what the one before it left
 
 
-@pytest.mark.parametrize("command", ["ingest", "split", "predict"])
+@pytest.mark.parametrize("command", ["ingest", "split"])
 def test_interrupted_at_random_moments(tmp_path, inputs, command):
     """An interrupt also leaves no sibling, unless it comes as that is made."""
     target = tmp_path / "out.h5"

@@ -544,6 +544,19 @@ def test_all_failed_rows_are_named_on_demand(call, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["synthetic:3"], 1, "synthetic:3 is no photo: draw it into a store with fer ingest, and label that"),
+        (["--split", "val", "PHOTO"], 2, "--split chooses rows of a store, and photos are of no split: leave it out"),
+    ],
+)
+def test_what_predict_cannot_label(call, stores, words, status, told):
+    words = [stores / "photos" / "0.png" if word == "PHOTO" else word for word in words]
+    done = call("predict", "-m", stores / "M", "--device", "cpu", *words)
+    assert (done.status, done.out, done.err) == (status, b"", f"fer predict: error: {told}\n")
+
+
 @pytest.mark.parametrize("command", ["ingest", "predict"])
 def test_zero_bytes_end_the_paths_of_a_list(call, stores, tmp_path, command):
     told = "-0 tells how the paths in a list end: add --files-from FILE, or - for standard input"

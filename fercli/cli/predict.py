@@ -65,6 +65,8 @@ def command(
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with _opened(inputs, files_from, null) as src:
+        if spec.split and not isinstance(src, Reader):
+            raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
         if form == "store":
             force, dry_run = arguments["force"], arguments["dry_run"]
             outcome = predict.store(src, model, output, spec, log, force=force, dry_run=dry_run)

@@ -92,7 +92,7 @@ def _spread(values: np.ndarray, answered: np.ndarray) -> np.ndarray:
 def photos_in(sources: Iterable[Source]) -> Iterator[Photo]:
     """The photos of folders, archives and lists, called by the paths under which the person finds them.
 
-    Raises DataError for a folder or an archive without a photo.
+    Raises DataError for a folder or an archive without a photo, and for what is drawn.
     """
     for source in sources:
         if isinstance(source, Folder | Archive):
@@ -102,5 +102,7 @@ def photos_in(sources: Iterable[Source]) -> Iterator[Photo]:
             called = [(name, f"{source.path.rstrip('/')}/{name}") for name in names]
         else:
             called = [(name, name if source.flat else source.path) for name in source.names()]
+        if not called:
+            raise DataError(f"{source.path} is no photo: draw it into a store with fer ingest, and label that")
         for name, path in called:
             yield Photo(path, partial(source.read, name))

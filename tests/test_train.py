@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ import torch
 from fercli.errors import DataError, UsageError
 from fercli.learn import schedule
 from fercli.ops.augment import Recipe
-from fercli.stages.runner import Log, Stage, run_on_stores
-from fercli.stages.train import Checkpoint, TrainSpec, run
+from fercli.stages.runner import Log, run_on_stores
+from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import create_store, objects, open_store
 from tests.learning import CLASSES, bands, write_bands
 from tests.stages import Notes
@@ -50,8 +49,7 @@ def train(
     """Runs the stage as the command does, and returns its notes."""
     heard = heard or Notes()
     kept = Checkpoint.beside(str(target), **checkpoint)
-    stage = Stage("train", partial(run, checkpoint=kept))
-    run_on_stores(stage, [str(source)], str(target), spec, Log("fail", heard), force=True)
+    run_on_stores(stage(kept), [str(source)], str(target), spec, Log("fail", heard), force=True)
     kept.remove()
     return heard.notes
 
@@ -200,7 +198,7 @@ def test_an_output_that_is_up_to_date_leaves_the_checkpoint_of_another_run(data:
     with pytest.raises(Killed):
         train(data, target, replaced(epochs=9), KillAt(8))
     kept = Checkpoint.beside(str(target))
-    outcome = run_on_stores(Stage("train", partial(run, checkpoint=kept)), [str(data)], str(target), SPEC, Log())
+    outcome = run_on_stores(stage(kept), [str(data)], str(target), SPEC, Log())
     assert outcome.up_to_date
     kept.remove()
     assert kept.path.exists()

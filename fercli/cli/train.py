@@ -1,13 +1,11 @@
 """`fer train`."""
 
-from functools import partial
 from typing import Any
 
 import click
 
 from ..recipes.recipe import load
-from ..stages.runner import Stage
-from ..stages.train import Checkpoint, TrainSpec, run
+from ..stages.train import Checkpoint, TrainSpec, stage
 from . import options
 from .stage import run_stage
 
@@ -24,10 +22,11 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     \b
       fer train --recipe njoku faces.h5 -o model.h5
       fer train --model njoku --epochs 20 --holdout 0.1 faces.h5 -o model.h5
+      fer train --init model.h5 --freeze 2 jaffe.h5 -o jaffe-model.h5
       fer ingest fer2013.csv | fer train --recipe njoku --resume -o model.h5
     """
     checkpoint = Checkpoint.beside(arguments["output"], resume, arguments["force"])
     settings = load(recipe).settings("train") if recipe else None
-    run_stage(Stage("train", partial(run, checkpoint=checkpoint)), TrainSpec, arguments, settings)
+    run_stage(stage(checkpoint), TrainSpec, arguments, settings)
     if checkpoint and not arguments["dry_run"]:
         checkpoint.remove()

@@ -20,7 +20,7 @@ SERIES = ("loss", "accuracy", "validation_loss", "validation_accuracy", "rate")
 def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     """Raises UsageError, naming the setting that differs, unless the checkpoint is of `run`.
 
-    A run is {"settings": a mapping, "data": the digest of its input}.
+    A run is {"settings": a mapping, "data": the digest of its input, "init": that of the weights it begins with}.
     """
     found = src.documents.get("model", {}).get("run")
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
@@ -34,6 +34,9 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
             )
     if found.get("data") != run["data"]:
         raise UsageError(f"{src.name} is of a run on other data: name that data to go on, or --force to start over")
+    if found.get("init") != run.get("init"):
+        init = run["settings"]["init"]
+        raise UsageError(f"{src.name} is of a run that began when {init} held other weights: --force starts over")
 
 
 def series(history: list[Epoch]) -> dict[str, list[float]]:
@@ -69,9 +72,10 @@ def read_state(src: Reader, network: nn.Module, optimizer: torch.optim.Optimizer
     weights = slots.pop("weights", {})
     check_weights(network.state_dict(), weights, src.name)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
+    trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     memory = {
         index: {slot: _like(parameter, slot, found[name]) for slot, found in slots.items() if name in found}
-        for index, (name, parameter) in enumerate(network.named_parameters())
+        for index, (name, parameter) in enumerate(trained)
     }
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
 

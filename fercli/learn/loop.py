@@ -47,17 +47,21 @@ def train(
     epochs: Sequence[int],
     rate: Callable[[int], float],
     bfloat16: bool = False,
+    frozen: Sequence[nn.Module] = (),
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[Epoch]:
     """Trains `network` in place, yielding after each of `epochs` (numbers from 1; those before it are already done).
 
     `criterion` takes logits (B, K) and labels (B,); `validation` is inputs of M rows and labels (M,);
     `rate` gives the learning rate of a step counted over all epochs from 0; `advance` hears of each batch's rows.
+    The layers in `frozen` stay in evaluation mode.
     What is random in an epoch depends on the seed of `batches` and the epoch's number alone. Raises Diverged.
     """
     for epoch in epochs:
         torch.manual_seed(epoch_seed(batches.seed, epoch))
         began, network = time.perf_counter(), network.train()
+        for layer in frozen:
+            layer.eval()
         losses = torch.zeros(len(batches), device=batches.device)  # (steps,)
         hits = torch.zeros((), dtype=torch.int64, device=batches.device)
         first = (epoch - 1) * len(batches)

@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from ..store import Reader, Writer
 from . import checkpoint, modelstore
 from .batches import Batches
+from .freeze import compute, row_bytes, split_prefix
 from .inputs import Inputs
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
-from .normalise import Normalise
+
+#: Memory for what frozen layers make of all rows. It is a constant, as the last bits of a result depend on its use.
+FROZEN_BYTES = 2_000_000_000
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Training:
     classes: tuple[str, ...]
     channels: tuple[str, ...]
     network: nn.Module
-    normalise: Normalise
+    normalise: nn.Module
     optimizer: torch.optim.Optimizer
     criterion: nn.Module
     batches: Batches
@@ -33,6 +36,8 @@ class Training:
     trained_on: np.ndarray  # (N, 16) uint8
     select: str  # "accuracy" or "loss"
     augment: Any = None  # the recipe behind batches.augment
+    frozen: Sequence[nn.Module] = ()  # the layers that stay as they are
+    behind: nn.Module | None = None  # what is trained where the frozen layers before it are computed already
     history: list[Epoch] = field(default_factory=list)
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -41,7 +46,7 @@ class Training:
     ) -> Iterator[Epoch]:
         """Trains up to epoch `last`, keeping `history` and `best` before each epoch is yielded. See `loop.train`."""
         for epoch in train(
-            self.network,
+            self.network if self.behind is None else self.behind,
             self.normalise,
             self.optimizer,
             self.criterion,
@@ -50,12 +55,37 @@ class Training:
             epochs=range(len(self.history) + 1, last + 1),
             rate=rate,
             bfloat16=bfloat16,
+            frozen=self.frozen,
             advance=advance,
         ):
             self.history.append(epoch)
             if self.kept is epoch:
                 self.best = {name: values.detach().clone() for name, values in self.network.state_dict().items()}
             yield epoch
+
+    def compute_frozen(self, bfloat16: bool) -> str:
+        """Computes what the frozen layers make of each row once for all epochs, where that can be; a note tells.
+
+        It cannot where images are augmented anew in each epoch, where the layers are no plain sequence, or where the
+        results take more than FROZEN_BYTES.
+        """
+        anew = "the frozen layers are computed anew in every epoch, as "
+        if self.batches.augment is not None:
+            return f"{anew}the images are augmented online"
+        parts = split_prefix(self.network, self.frozen)
+        if parts is None:
+            return f"{anew}{self.card.name} is no plain sequence of layers"
+        prefix, behind = parts
+        shown, labels = self.validation
+        rows = len(self.batches.labels), len(labels)
+        size = rows[0] * row_bytes(prefix, self.normalise, self.batches.inputs, bfloat16)
+        size += rows[1] * row_bytes(prefix, self.normalise, shown, False)
+        if size > FROZEN_BYTES:
+            return f"{anew}their results would take {size / 1e9:.1f} GB, more than {FROZEN_BYTES / 1e9:g} GB"
+        self.batches.inputs = (compute(prefix, self.normalise, self.batches.inputs, bfloat16),)
+        self.validation = ((compute(prefix, self.normalise, shown, False),), labels)
+        self.normalise, self.behind = nn.Identity(), behind
+        return f"the frozen layers are computed once: {size / 1e6:,.1f} MB"
 
     @property
     def kept(self) -> Epoch:

@@ -65,11 +65,12 @@ class Log:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: its name, its options, its function, and the kind of store that it reads."""
+    """A stage: its name, its function, the kind of store that it reads, and the digests of files its settings name."""
 
     name: str
     run: Callable[[Any, Writer, Any, Log], None]
     reads: str = "samples"
+    named: Callable[[Any], Sequence[str]] = lambda spec: ()
 
 
 @dataclass
@@ -105,7 +106,7 @@ def run_on_stores(
     with open_store(inputs, stage.reads) as src:
         return run(
             stage, src, output, spec, log,
-            digests=lambda: src.digests, chain=src.provenance, force=force, dry_run=dry_run,
+            digests=lambda: [*src.digests, *stage.named(spec)], chain=src.provenance, force=force, dry_run=dry_run,
         )  # fmt: skip
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..spec import Spec, option
 from ..store import Reader, Writer, create_store, open_store
-from .runner import Log
+from .runner import Log, Stage
 
 if TYPE_CHECKING:
-    import torch
-
     from ..learn.loop import Epoch
     from ..learn.rows import Rows
     from ..learn.training import Training
@@ -26,6 +24,12 @@ class TrainSpec(Spec):
     model: str = option("njoku", "Network to train.", choices=models.names())
     epochs: int = option(30, "Passes over the training rows.", low=1)
     batch: int = option(64, "Rows a step.", low=1)
+    init: str | None = option(
+        None,
+        "Weights to begin with, where name and shape fit: a model, a state dict, or imagenet (downloaded).",
+        metavar="MODEL.h5|FILE.pth|FILE.safetensors|imagenet",
+    )
+    freeze: int | None = option(None, "Leave the first so many convolutions as they are.", low=1, metavar="K")
     optimizer: str = option("adam", "Rule that moves the weights.", choices=("sgd", "adam", "adamw"))
     lr: float = option(1e-3, "Learning rate, at its highest.", low=0)
     momentum: float = option(0.9, "Momentum of sgd, first beta of adam and adamw.", low=0, high=0.9999)
@@ -80,6 +84,17 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
+def stage(checkpoint: Checkpoint | None) -> Stage:
+    """The stage as the runner takes it: the weights that `--init` names are one of its inputs."""
+
+    def named(spec: TrainSpec) -> list[str]:
+        from ..learn.weights import digest
+
+        return [digest(spec.init, spec.model)] if spec.init else []
+
+    return Stage("train", partial(run, checkpoint=checkpoint), named=named)
+
+
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
     """Trains on the labelled training rows of `src` and writes the model of the best epoch to `dst`.
 
@@ -92,16 +107,22 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     from ..learn.device import choose_device, gpu_memory
     from ..learn.loop import Diverged
     from ..learn.rows import check_images, choose_rows
+    from ..learn.weights import digest
+    from .prepare import prepare
 
     size, device = check_images(src), choose_device(spec.device)
     rows = choose_rows(src, spec.holdout, spec.seed)
     identity = {"settings": _identity(spec), "data": src.digest}
+    if spec.init:
+        identity["init"] = digest(spec.init, spec.model)
     if spec.threads:
         torch.set_num_threads(spec.threads)
     with gpu_memory(spec.batch):
-        training = _prepare(src, rows, spec, size, device)
-        _tell_oddities(training, rows, log)
+        training = prepare(src, rows, spec, size, device, log)
+        _tell_oddities(training, rows, spec, log)
         _resume(training, identity, checkpoint, spec, log)
+        if spec.freeze:
+            log.note(training.compute_frozen(spec.precision == "bfloat16"))
         try:
             _train(training, identity, checkpoint, spec, log)
         except Diverged as error:
@@ -125,73 +146,13 @@ def _identity(spec: TrainSpec) -> dict[str, Any]:
     return settings
 
 
-def _prepare(src: Reader, rows: "Rows", spec: TrainSpec, size: int, device: "torch.device") -> "Training":
-    """The network with its first weights, and everything that trains it, on the device."""
-    import torch
-
-    from ..learn.batches import Batches
-    from ..learn.loop import epoch_seed
-    from ..learn.modelstore import Card
-    from ..learn.normalise import Normalise, statistics
-    from ..learn.optimizer import make_optimizer
-    from ..learn.rows import check_features, read_digests, read_inputs
-    from ..learn.training import Training, class_weights
-    from ..models.inputs import columns
-
-    arguments = {} if spec.dropout is None else {"dropout": spec.dropout}
-    make = partial(models.build, spec.model, len(src.classes), len(src.channels), size)
-    with torch.device("meta"):  # shapes only
-        reads = columns(make(**arguments))
-    check_features(src, spec.model, reads)
-    arguments |= {name: src.shape(name)[0] for name in reads[1:]}
-    torch.manual_seed(epoch_seed(spec.seed, 0))
-    network = make(**arguments)
-    network = network.to(device, memory_format=torch.channels_last)
-    label = src.column("label").astype("int64")
-    inputs = read_inputs(src, reads, rows.train)
-    mean, deviation = statistics(inputs[0], spec.normalise)
-    weight = class_weights(label[rows.train], len(src.classes)) if spec.class_weights == "balanced" else None
-    recipe = src.documents.get("augment")
-    return Training(
-        card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict()),
-        classes=src.classes,
-        channels=src.channels,
-        network=network,
-        normalise=Normalise(mean, deviation).to(device),
-        optimizer=make_optimizer(
-            spec.optimizer, network.parameters(), spec.lr,
-            momentum=spec.momentum, beta2=spec.beta2, weight_decay=spec.weight_decay,
-        ),
-        criterion=torch.nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
-        batches=Batches(
-            inputs, label[rows.train], rows.train,
-            batch=spec.batch, seed=spec.seed, device=device, augment=_online(recipe),
-        ),
-        validation=(read_inputs(src, reads, rows.validation), label[rows.validation]),
-        trained_on=read_digests(src)[rows.train],
-        select=spec.select,
-        augment=recipe,
-    )  # fmt: skip
-
-
-def _online(recipe: dict[str, Any] | None) -> Any:
-    """The augmentation that the store asks for, as a function of (images, rows, epoch)."""
-    if recipe is None:
-        return None
-    from ..ops.augment import Recipe, augment
-
-    try:
-        made = Recipe(**recipe)
-    except TypeError as error:
-        raise DataError(f"the augmentation that comes with the data is damaged: {error}") from error
-    return lambda images, rows, epoch: augment(images, made, rows, epoch)
-
-
-def _tell_oddities(training: "Training", rows: "Rows", log: Log) -> None:
+def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log) -> None:
     """Notes on data that can be trained on and yet may not be what was meant."""
     from ..learn.training import missing_classes
 
     batches = training.batches
+    if spec.freeze and not spec.init:
+        log.note("--freeze without --init keeps convolutions that were never trained")
     if rows.unlabelled:
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):

@@ -1,0 +1,92 @@
+"""Weights taken over from another network: layer by layer, where name and shape are the same."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError
+from .weights import Weights
+
+NAMED = 12  # layers that a note names; of more it tells how many
+
+
+def head_of(narrow: nn.Module, wide: nn.Module) -> set[str]:
+    """The layers that answer in classes: those of another shape in the same network for another number of classes."""
+    other = wide.state_dict()
+    return {_layer(name) for name, values in narrow.state_dict().items() if other[name].shape != values.shape}
+
+
+@torch.no_grad()
+def transfer(network: nn.Module, weights: Weights, head: Iterable[str], classes: tuple[str, ...]) -> str:
+    """Takes over every layer that `weights` hold whole and in the same shapes; the others stay as they are.
+
+    The layers of the `head` are taken only if the weights tell their classes and these are `classes`, in this order.
+    Returns a note of what was taken and what was not. Raises DataError if nothing was, or a value is no finite number.
+    """
+    state = network.state_dict()
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, values in state.items():
+        layers.setdefault(_layer(name), {})[name] = values
+    anew = {name: _fault(ours, weights.tensors) for name, ours in layers.items()}
+    if weights.classes != classes:
+        why = "its classes are not told" if weights.classes is None else "for other classes"
+        anew |= {name: why for name in head if not anew[name]}
+    taken = [name for name, fault in anew.items() if not fault]
+    if not taken:
+        raise DataError(
+            f"{weights.name} fits no layer of the network: it holds {_holdings(weights.tensors)}; "
+            f"the network takes {_holdings(state)}"
+        )
+    for name in taken:
+        _copy(layers[name], weights)
+    unused = {_layer(name) for name in weights.tensors} - layers.keys()
+    return _note(weights.name, taken, {name: fault for name, fault in anew.items() if fault}, sorted(unused))
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+def _fault(ours: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Why a layer cannot be taken over; nothing if it can. Counters, whole numbers, may be missing."""
+    for name, values in ours.items():
+        other = found.get(name)
+        if other is None:
+            if values.is_floating_point():
+                return "not there" if not found.keys() & ours.keys() else f"no {name.rpartition('.')[2]} there"
+        elif other.shape != values.shape:
+            return f"{_shape(other)} there, {_shape(values)} here"
+        elif other.is_floating_point() != values.is_floating_point():
+            return f"{str(other.dtype).removeprefix('torch.')} there"
+    return ""
+
+
+def _copy(ours: Mapping[str, Tensor], weights: Weights) -> None:
+    for name in ours.keys() & weights.tensors.keys():
+        if not weights.tensors[name].isfinite().all():
+            raise DataError(f"{weights.name} is damaged: the weights {name} hold values that are not finite numbers")
+        ours[name].copy_(weights.tensors[name])
+
+
+def _note(name: str, taken: list[str], anew: Mapping[str, str], unused: list[str]) -> str:
+    text = f"{name} gives {len(taken)} of {len(taken) + len(anew)} layers: {_some(taken)}"
+    if anew:
+        text += f"; {len(anew)} anew: {_some([f'{layer} ({fault})' for layer, fault in anew.items()])}"
+    if unused:
+        text += f"; {len(unused)} not used: {_some(unused)}"
+    return text
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _holdings(tensors: Mapping[str, Tensor]) -> str:
+    described = [f"{name} ({_shape(values)})" for name, values in tensors.items()]
+    return ", ".join(described[:2]) + (" and so on" if len(described) > 2 else "") if described else "nothing"
+
+
+def _shape(values: Tensor) -> str:
+    return "x".join(map(str, values.shape)) or "one number"

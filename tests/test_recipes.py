@@ -34,7 +34,7 @@ PUBLISHED = {
         "validation accuracy without hog 55 %, test accuracy without hog 54 %",
     ),
     "falahzadeh": (
-        {"epochs": 200, "optimizer": "adam", "lr": 1e-3, "momentum": 0.9, "beta2": 0.95, "dropout": 0.5},
+        {"init": "imagenet", "freeze": 4, "epochs": 200, "lr": 1e-3, "momentum": 0.9, "beta2": 0.95, "dropout": 0.5},
         "jaffe accuracy 92.41 %, ckplus accuracy 93.66 %",
     ),
     "njoku": (
@@ -94,7 +94,7 @@ def test_a_recipe_has_the_published_settings(name: str) -> None:
     stated, _ = PUBLISHED[name]
     settings = load(name).settings("train")
     assert settings.items() >= stated.items()
-    assert settings["model"] == ("alexnet" if name == "falahzadeh" else name)
+    assert settings["model"] == ("alexnet-torchvision" if name == "falahzadeh" else name)
     assert "precision" not in settings
     assert "not stated" in text(name)
 

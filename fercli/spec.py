@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,11 @@ def value_type(field: dataclasses.Field) -> type:
     return kind
 
 
+def is_optional(field: dataclasses.Field) -> bool:
+    """Whether the field may be None."""
+    return type(None) in typing.get_args(field.type)
+
+
 def is_multiple(field: dataclasses.Field) -> bool:
     """Whether the flag may be repeated: the field is a tuple."""
     return typing.get_origin(field.type) is tuple
@@ -57,10 +63,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            for single in value if is_multiple(field) else (value,):
-                if single is not None:
-                    _check(field, single)
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
 
     @classmethod
     def fields(cls) -> tuple[dataclasses.Field, ...]:
@@ -73,18 +76,28 @@ class Spec:
         for key in settings:
             if key not in known:
                 raise UsageError(f"{where} has no setting {key!r}; {nearest(key, known)}")
-        tuples = {f.name for f in cls.fields() if is_multiple(f)}
-        return cls(**{k: tuple(v) if k in tuples else v for k, v in settings.items()})
+        return cls(**settings)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for provenance and keys."""
         return dataclasses.asdict(self)
 
 
-def _check(field: dataclasses.Field, value: Any) -> None:
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """The value in the type of its field; UsageError unless the field takes it."""
+    if is_multiple(field):
+        if not isinstance(value, (tuple, list)):
+            raise UsageError(f"{flag_of(field.name)} is {value!r}, but it takes a list")
+        return tuple(_checked_single(field, single) for single in value)
+    if value is None and is_optional(field):
+        return None
+    return _checked_single(field, value)
+
+
+def _checked_single(field: dataclasses.Field, value: Any) -> Any:
     facts, flag, kind = field.metadata, flag_of(field.name), value_type(field)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value)  # so that 1 and 1.0 are one setting, with one cache key
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"{flag} is {value!r}, but it takes {_article(kind)}")
     if facts["choices"] and value not in facts["choices"]:
@@ -93,6 +106,9 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     below, above = low is not None and not value >= low, high is not None and not value <= high
     if below or above:  # written so that NaN, which compares false, is refused
         raise UsageError(f"{flag} is {value}, but it takes {_range(low, high)}")
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{flag} is {value}, but it takes a finite number")
+    return value
 
 
 def _article(kind: type) -> str:

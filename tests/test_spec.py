@@ -48,6 +48,10 @@ refused = [
     ({"racks": (1, 5)}, "--racks is 5, but it takes 1 to 4"),
     ({"racks": ("1",)}, "--racks is '1', but it takes a whole number"),
     ({"marks": (1,)}, "--marks is 1, but it takes a word"),
+    ({"marks": "ab"}, "--marks is 'ab', but it takes a list"),
+    ({"racks": (None,)}, "--racks is None, but it takes a whole number"),
+    ({"heat": None}, "--heat is None, but it takes a whole number"),
+    ({"floor": math.inf}, "--floor is inf, but it takes a finite number"),
 ]
 
 
@@ -83,6 +87,11 @@ def test_bounds_belong_to_the_range():
     low, high = Oven(heat=50, share=0.0, racks=(1, 4)), Oven(heat=250, share=1.0, most=300.0)
     assert (low.heat, low.share, low.racks) == (50, 0, (1, 4))
     assert (high.heat, high.share, high.most) == (250, 1, 300)
+
+
+def test_a_whole_number_is_the_same_setting_as_its_float():
+    assert Oven(floor=1).as_dict() == Oven(floor=1.0).as_dict()
+    assert isinstance(Oven(floor=1).floor, float)
 
 
 def test_an_optional_setting_may_be_none():

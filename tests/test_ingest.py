@@ -271,6 +271,14 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], told: str, tmp_pa
     assert refusal(tmp_path, folder, error=UsageError, **settings) == told
 
 
+def test_a_store_is_not_ingested_again(tmp_path: Path):
+    found = ingest(plant(tmp_path, {"d/a.png": photo()}), tmp_path / "d")
+    assert found.outcome.rows == 1
+    store = tmp_path / "out.h5"
+    with pytest.raises(UsageError, match=f"^{store} is a store already: give it to the stage after fer ingest$"):
+        resolve([str(store)])
+
+
 def test_places_without_photos(tmp_path: Path):
     folder = plant(tmp_path / "d", {"notes.txt": "no photo"})
     title = "photos in class sub-folders, or flat and unlabelled; train/, val/, test/ above them if present"

@@ -61,7 +61,7 @@ def command(
     if model is None:
         raise UsageError("a model is needed to label faces: name one that fer train made with -m MODEL")
     spec, form = options.given(PredictSpec, arguments), form or _form_of(output)
-    runner.check_output((*inputs, model), output)
+    runner.check_output((*inputs, model), output, binary=form == "store")
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with _opened(inputs, files_from, null) as src:

@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..labels import ordered, translation
 from ..layouts import Listing, Options, Source, Table, get, names, open_source, recognise
-from ..layouts.files import Files, is_image, unreadable
+from ..layouts.files import Files, SingleFile, is_image, naming, unreadable
 from ..ops.image import decode, digest
 from ..spec import flag_of, option
-from ..store import Block, Writer, block_rows
+from ..store import Block, Writer, block_rows, is_store
 from ..store.schema import CHANNELS
 from . import photos
 from .runner import Log
@@ -71,7 +71,7 @@ def resolve(paths: Sequence[str], files_from: str | None = None, null: bool = Fa
     sources: list[Source] = []
     for are_photos, group in itertools.groupby(paths, lambda path: is_image(path) and not os.path.isdir(path)):
         found = list(group)
-        sources += [Files(found[0], found)] if are_photos else map(open_source, found)
+        sources += [Files(found[0], found)] if are_photos else map(_open, found)
     if files_from:
         sources.append(Files(files_from, _read_list(files_from, null)))
     if not sources:
@@ -168,6 +168,15 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
         images = block["image"] if dense else map(decode, block["encoded"])
         sums = b"".join(digest(photos.to_gray_if_equal(image)) for image in images)
         yield {**block, "digest": np.frombuffer(sums, np.uint8).reshape(-1, 16)}
+
+
+def _open(path: str) -> Source:
+    source = open_source(path)
+    if isinstance(source, SingleFile):
+        with naming(path), source.stream(path) as stream:
+            if is_store(stream.read(8)):
+                raise UsageError(f"{path} is a store already: give it to the stage after fer ingest")
+    return source
 
 
 def _part(source: Source, spec: IngestSpec) -> _Part:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .. import __version__
 from ..errors import DataError, UsageError
 from ..spec import Spec
-from ..store import Writer, check_writable, create_store, open_store
+from ..store import Writer, check_stdout, check_writable, create_store, open_store
 
 
 class Interface(Protocol):
@@ -178,9 +178,11 @@ def recorded_key(path: str) -> str | None:
     return None if last["failed"] else last["key"]
 
 
-def check_output(inputs: Sequence[str], output: str) -> None:
-    """Raises before any work: an output that is also an input, or that cannot be written."""
+def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> None:
+    """Raises before any work: an output that is also an input, that cannot be written, or a terminal for a store."""
     if output == "-":
+        if binary:
+            check_stdout()
         return
     for name in inputs:
         if name != "-" and os.path.exists(name) and os.path.exists(output) and os.path.samefile(name, output):

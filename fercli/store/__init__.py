@@ -5,7 +5,7 @@ from .block import Block, block_rows, concatenate, objects, take
 from .pipe import is_store
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
-from .write import Writer, create_store
+from .write import Writer, check_stdout, create_store
 
 __all__ = [
     "SPLITS",
@@ -14,6 +14,7 @@ __all__ = [
     "Reader",
     "Writer",
     "block_rows",
+    "check_stdout",
     "check_writable",
     "concatenate",
     "create_store",

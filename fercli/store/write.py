@@ -271,12 +271,17 @@ def _writing(destination: BinaryIO) -> Iterator[Writer]:
         writer.finish()
 
 
-@contextlib.contextmanager
-def _to_stdout() -> Iterator[Writer]:
+def check_stdout() -> None:
+    """Raises UsageError where no store can go to standard output: told before the input is read, not after."""
     if sys.stdout is None:
         raise UsageError("standard output is closed: add -o FILE.h5, or pipe it on")
     if sys.stdout.isatty():
         raise UsageError("a store is binary and standard output is a terminal: add -o FILE.h5, or pipe it on")
+
+
+@contextlib.contextmanager
+def _to_stdout() -> Iterator[Writer]:
+    check_stdout()
     # HDF5 cannot be written into a pipe, so the store is made whole first: nothing flows if the stage fails
     with tempfile.SpooledTemporaryFile(MEMORY_SPOOL) as spool:
         with disk_errors(f"a temporary file in {tempfile.gettempdir()}"), _writing(spool) as writer:

@@ -172,7 +172,7 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
 
 def _open(path: str) -> Source:
     source = open_source(path)
-    if isinstance(source, SingleFile):
+    if type(source) is SingleFile:  # an archive is one, too
         with naming(path), source.stream(path) as stream:
             if is_store(stream.read(8)):
                 raise UsageError(f"{path} is a store already: give it to the stage after fer ingest")

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 from unittest import mock
@@ -696,6 +697,36 @@ def test_a_redirected_file_is_read_where_it_is(tmp_path):
 def test_standard_input_can_be_read_once(tmp_path):
     with pytest.raises(UsageError, match=r"^standard input is named twice, and can be read once$"):
         open_store(["-", "-"]).__enter__()
+
+
+def test_a_store_named_twice_would_count_twice(tmp_path):
+    path = write(tmp_path / "a.h5", samples())
+    (tmp_path / "b.h5").symlink_to(path)
+    with pytest.raises(UsageError) as error:
+        open_store([path, tmp_path / "b.h5"]).__enter__()
+    assert str(error.value) == f"{tmp_path / 'b.h5'} is named twice, and would count twice: name it once"
+
+
+def test_a_named_pipe_is_read(tmp_path):
+    path, pipe = write(tmp_path / "a.h5", samples()), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(Path(path).read_bytes()), daemon=True)
+    writer.start()
+    with open_store(pipe) as store:
+        same(concatenate(store.blocks()), samples())
+    writer.join()
+
+
+def test_stores_with_other_recipes_of_augmentation_are_not_one(tmp_path):
+    paths = [
+        write(tmp_path / f"{number}.h5", samples(), documents={"augment": {"rotation": number}}) for number in range(2)
+    ]
+    with pytest.raises(DataError) as error:
+        open_store(paths).__enter__()
+    assert str(error.value) == (
+        f"{paths[1]} and {paths[0]} carry different recipes of online augmentation: "
+        f"name their inputs to one fer augment --online"
+    )
 
 
 def test_a_terminal_is_no_store():

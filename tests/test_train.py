@@ -165,12 +165,16 @@ def unfinished(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "refused.h5.checkpoint"
 
 
-def test_a_checkpoint_that_is_there_unasked_is_not_overwritten(data: Path, unfinished: Path) -> None:
+def test_a_rerun_of_the_same_command_goes_on_unasked(data: Path, unfinished: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "refused.h5")
+    assert notes[0] == "resuming after epoch 1 of 3"
+    train(data, tmp_path / "whole.h5")
+    assert (tmp_path / "refused.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_checkpoint_of_another_run_is_not_overwritten(data: Path, unfinished: Path) -> None:
     before = unfinished.read_bytes()
-    assert refused(UsageError, data) == (
-        f"{unfinished} holds a run that was cut off after epoch 1: "
-        f"add --resume to go on with it, or --force to start over"
-    )
+    assert "or --force to start over" in refused(UsageError, data, replaced(lr=0.5))
     assert unfinished.read_bytes() == before
 
 

@@ -67,13 +67,17 @@ class Console:
         if self.machine:
             click.echo(json.dumps(facts), err=True)
             return
+        self.failures(failures)
+        if not self.quiet:
+            self._line(f"{text} ({time.perf_counter() - self._began:.1f} s)")
+
+    def failures(self, failures: list[tuple[str, str]]) -> None:
+        """A line for each row that failed, or for the first few."""
         shown = len(failures) if self.verbose else _SHOWN_FAILURES
         for source, reason in failures[:shown]:
             self._line(f"failed: {source}: {reason}")
         if len(failures) > shown:
             self._line(f"failed: {len(failures) - shown:,} more; -v names all")
-        if not self.quiet:
-            self._line(f"{text} ({time.perf_counter() - self._began:.1f} s)")
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError
+from ..errors import SOME_ROWS_FAILED, UsageError
 from ..stages import gate, predict, report, runner
 from ..stages.evaluate import EvalSpec, Evaluation, evaluate, rows_of
 from ..store import open_store
@@ -32,7 +32,8 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
       fer eval predictions.h5 --split test --min accuracy=0.65 --baseline last-week.json --max-drop 0.5
     """
     spec = options.given(EvalSpec, arguments)
-    evaluation = _labelled_first(model, inputs, spec) if model else _evaluate(inputs, spec)
+    failures: list[tuple[str, str]] = []
+    evaluation = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
     old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
     verdicts = gate.judge(evaluation, spec, old)
     if form == "json":
@@ -40,6 +41,8 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
     else:
         click.echo((report.as_markdown if form else report.as_text)(evaluation, verdicts))
     gate.enforce(verdicts)
+    if failures:
+        click.get_current_context().exit(SOME_ROWS_FAILED)
 
 
 def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
@@ -49,14 +52,18 @@ def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
         return evaluate(predictions, spec)
 
 
-def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
-    """Evaluates what `fer predict` makes of samples. A photo counts by its largest face."""
-    log = runner.Log("skip", click.get_current_context().find_object(Console))
+def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failures: list[tuple[str, str]]) -> Evaluation:
+    """Evaluates what `fer predict` makes of samples. A photo counts by its largest face; one that cannot be read
+    counts as wrong, is told and added to `failures`."""
+    console = click.get_current_context().find_object(Console)
+    log = runner.Log("skip", console)
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
         _, split = rows_of(data, spec.split)  # before the work, not after
         settings = predict.PredictSpec(split=None if split == "all" else split, keep="largest")
         path = f"{folder}/predictions.h5"
         predict.store(data, model, path, settings, log)
+        failures += log.failures
+        console.failures(log.failures)
         with open_store(path, "predictions") as predictions:
             predictions.name = data.name
             return evaluate(predictions, spec)

@@ -52,13 +52,27 @@ def _text(facts: dict[str, Any]) -> str:
     lines = [f"{name}: {facts['kind']}, {counted(facts['rows'], 'row')}"]
     if facts["kind"] == "model":
         lines = [f"{name}: model {facts['model'].get('name', '')}, {facts['parameters']:,} parameters"]
-        lines += [f"classes     {' '.join(map(printable, facts['classes']))}"]
+        lines += [
+            f"classes     {' '.join(map(printable, facts['classes']))}",
+            *_card(facts["model"], facts["channels"]),
+        ]
     else:
         lines += _table(facts["counts"])
         lines += ["columns     " + ", ".join(_column(name, shape) for name, shape in facts["columns"].items())]
         if facts["channels"]:
             lines += ["channels    " + " ".join(map(printable, facts["channels"]))]
     return "\n".join([*lines, *_chain(facts["provenance"])])
+
+
+def _card(model: dict[str, Any], channels: list[str]) -> list[str]:
+    """What the network takes, and how good its epoch was in validation."""
+    size, metrics = model.get("size"), model.get("metrics", {})
+    lines = [f"takes       {size}x{size} {' '.join(map(printable, channels))}"]
+    if "validation_accuracy" in metrics:
+        rows = counted(metrics["validation_rows"], "row")
+        accuracy = metrics["validation_accuracy"]
+        lines.append(f"kept        epoch {metrics['epoch']}, accuracy {accuracy:.4f} on {rows} of validation")
+    return lines
 
 
 def _column(name: str, shape: list[int]) -> str:

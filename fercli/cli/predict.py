@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -141,7 +142,17 @@ def _is_store(path: str) -> bool:
             raise UsageError("standard input is a terminal: name photos, a folder or a store")
         head = sys.stdin.buffer.peek(8)[:8]
         return not head or is_store(head)
+    if stat.S_ISFIFO(_mode(path)):  # <(fer ...) of the shell; what comes out of it can be read once
+        return True
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
         return is_store(file.read(8))
+
+
+def _mode(path: str) -> int:
+    """The kind of what is at a path; 0 where nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return 0

@@ -13,11 +13,12 @@ from .stage import run_stage
 @click.command("train")
 @options.stage(TrainSpec)
 @click.option("--recipe", metavar="NAME|FILE", help="Take the settings of a recipe; those given here go before it.")
-@click.option("--resume", is_flag=True, help="Go on with the run that OUT.checkpoint holds, if there is one.")
+@click.option("--resume", is_flag=True, help="Go on with the run in OUT.checkpoint, or begin without one.")
 def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     """Train a network on the train rows; the model of the best epoch in validation is kept.
 
-    After every epoch the run is saved in OUT.checkpoint, from which --resume goes on.
+    After every epoch the run is saved in OUT.checkpoint. A rerun of a command that was cut off goes on from there, with
+    or without --resume; --force starts over.
 
     \b
       fer train --recipe njoku faces.h5 -o model.h5

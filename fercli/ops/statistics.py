@@ -67,19 +67,9 @@ def mcnemar_worse(lost: int, gained: int) -> float:
     say nothing. Small values speak for "the new one is worse"; no discordant rows give 1.
     Raises DataError for negative counts.
     """
-    _check_counts(lost, gained)
-    return binomial_tail(lost, lost + gained)
-
-
-def mcnemar_differs(lost: int, gained: int) -> float:
-    """Two-sided exact McNemar test: twice the smaller tail, at most 1. Arguments and source as `mcnemar_worse`."""
-    _check_counts(lost, gained)
-    return min(1.0, 2 * binomial_tail(max(lost, gained), lost + gained))
-
-
-def _check_counts(lost: int, gained: int) -> None:
     if lost < 0 or gained < 0:
         raise DataError(f"{lost} lost and {gained} gained rows are no counts")
+    return binomial_tail(lost, lost + gained)
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -21,11 +21,15 @@ def require_dense(src: Reader) -> None:
         )
 
 
-def pieces(block: Block, row_bytes: int) -> Iterator[Block]:
-    """A block in parts of which a result of `row_bytes` a row fills some 8 MB: a stage that enlarges stays small."""
-    step = max(1, _PIECE_BYTES // row_bytes)
-    for start in range(0, block_rows(block), step):
-        yield take(block, slice(start, start + step))
+def pieces(block: Block, rows: int) -> Iterator[Block]:
+    """A block in parts of `rows` rows."""
+    for start in range(0, block_rows(block), rows):
+        yield take(block, slice(start, start + rows))
+
+
+def piece_rows(row_bytes: int) -> int:
+    """Rows of which a result of `row_bytes` a row fills some 8 MB: a stage that enlarges its rows stays small."""
+    return max(1, _PIECE_BYTES // row_bytes)
 
 
 def grays(images: np.ndarray) -> np.ndarray:

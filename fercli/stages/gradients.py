@@ -10,7 +10,7 @@ from ..ops.hog import FEATURES, hog
 from ..ops.image import resize
 from ..spec import Spec, option
 from ..store import Block, Reader, Writer, block_rows
-from .dense import GRADIENTS, grays, pieces, require_dense
+from .dense import GRADIENTS, grays, piece_rows, pieces, require_dense
 from .runner import Log
 
 
@@ -53,7 +53,7 @@ def run(src: Reader, dst: Writer, spec: GradientsSpec, log: Log) -> None:
     dst.start("samples", src.classes, src.channels if spec.operator == "none" else GRADIENTS)
     log.total(src.rows)
     for block in src.blocks():
-        for piece in pieces(block, _row_bytes(src, spec)):
+        for piece in pieces(block, piece_rows(_row_bytes(src, spec))):
             dst.append(transform(piece, spec))
             log.advance(block_rows(piece))
 

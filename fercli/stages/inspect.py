@@ -17,12 +17,12 @@ _PIXELS_CHANGED = {"gradients", "augment"}
 def describe(store: Reader) -> dict[str, Any]:
     """Facts about a store as plain values: kind, rows, classes, columns with shapes, counts, provenance."""
     facts: dict[str, Any] = {"name": store.name, "kind": store.kind, "rows": store.rows, "classes": list(store.classes)}
+    facts["channels"] = list(store.channels)
     if store.kind == "model":
         facts["model"] = store.documents.get("model", {})
         facts["parameters"] = int(sum(np.prod(values.shape) for values in store.arrays("weights").values()))
     else:
         facts["columns"] = {name: list(store.shape(name)) for name in store.columns}
-        facts["channels"] = list(store.channels)
         facts["counts"] = counts(store)
     facts["provenance"] = store.provenance
     return facts

@@ -12,6 +12,7 @@ from ..errors import DataError
 from ..layouts import Source
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
+from .dense import GRADIENTS, pieces
 from .detect import DetectSpec, Search, SearchSpec
 from .faces import Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Spec)
 
 AUTO = "auto"
+#: Crops that are answered together: few enough that the first rows appear soon.
+_ROWS = 512
 #: Columns that a prediction takes over from its face.
 _KEPT = ("source", "split", "box", "score")
 
@@ -145,7 +148,7 @@ class Predictor:
         numbers = np.arange(src.rows) if rows is None else rows
         columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
         first = 0
-        for block in src.blocks(columns, rows):
+        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS)):
             inputs = [block.pop(name) for name in self.model.columns]
             digests = block["digest"] if "digest" in block else make_digests(inputs[0])
             parent = numbers[first : first + len(digests)]
@@ -227,7 +230,11 @@ def check_fit(model: "Model", src: Reader) -> None:
     if "image" not in src.columns:
         raise DataError(f"{src.name} holds no images to label: make a store of them with fer ingest")
     if src.channels != model.channels:
-        hint = "run fer gradients first" if "gx" in model.channels else "make it gray with fer detect --detector none"
+        hint = "make it gray with fer detect --detector none"
+        if model.channels == GRADIENTS:
+            hint = "run fer gradients first"
+        elif src.channels == GRADIENTS:
+            hint = "give the store that fer gradients was run on"
         ours, theirs = " ".join(model.channels), " ".join(src.channels)
         raise DataError(f"{src.name} has the channels {theirs}, and the model takes {ours}: {hint}")
     size, (height, width) = model.card.size, src.shape("image")[:2]

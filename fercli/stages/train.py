@@ -165,7 +165,10 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
 def _resume(
     training: "Training", identity: dict[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
-    """Brings `training` to the state of the checkpoint, if there is one and it is wanted."""
+    """Brings `training` to the state of the checkpoint, if there is one.
+
+    A rerun of the same command goes on unasked: it ends in the same model as a run from the start, and loses nothing.
+    """
     from ..learn.checkpoint import check_same_run
 
     if checkpoint is None or checkpoint.force:
@@ -176,11 +179,6 @@ def _resume(
         return
     with open_store(checkpoint.path, "model") as saved:
         done = len(saved.array("history/loss"))
-        if not checkpoint.resume:
-            raise UsageError(
-                f"{checkpoint.path} holds a run that was cut off after epoch {done}: "
-                f"add --resume to go on with it, or --force to start over"
-            )
         check_same_run(saved, identity)
         if done > spec.epochs:
             raise UsageError(f"{checkpoint.path} is past epoch {done}: ask for --epochs {done} or more")

@@ -111,13 +111,18 @@ def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
     Raises DataError for what is missing, empty, truncated or not HDF5.
     """
     name = STDIN if path == "-" else path
-    with _stdin() if path == "-" else _regular(path, hint) as stream:
+    with _stdin() if path == "-" else _named(path, hint) as stream:
         yield stream, name, _check_length(stream, name, hint)
 
 
-def _regular(path: str, hint: str) -> BinaryIO:
+def _named(path: str, hint: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    """A file, or a copy of what comes out of a named pipe, as the shell's `<(fer ...)` is one."""
     try:
-        return open(path, "rb", buffering=0)
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - returned open
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        with file:
+            return _spooled(file)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -135,6 +140,10 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     stream = sys.stdin.buffer
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return open(stream.fileno(), "rb", buffering=0, closefd=False)
+    return _spooled(stream)
+
+
+def _spooled(stream: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
     spool = tempfile.SpooledTemporaryFile(MEMORY_SPOOL)  # noqa: SIM115 - returned open
     with disk_errors(f"a temporary file in {tempfile.gettempdir()}"):
         shutil.copyfileobj(stream, spool, 1024 * 1024)

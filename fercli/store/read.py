@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,25 @@ def open_store(paths: str | Path | Sequence[str | Path], kind: str | Sequence[st
     """
     names = [str(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    if names.count("-") > 1:
-        raise UsageError("standard input is named twice, and can be read once")
+    _refuse_repeated(names)
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(open_part(name, _HINTS[kinds[0]])) for name in names]
         for part in parts:
             if part.kind not in kinds:
                 raise DataError(f"{part.name} holds {part.kind}, not {' or '.join(kinds)}: {_HINTS[kinds[0]]}")
         yield Reader(parts)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """A store that is read twice would count twice in every figure."""
+    if names.count("-") > 1:
+        raise UsageError("standard input is named twice, and can be read once")
+    seen: set[str] = set()
+    for name in names:
+        real = os.path.realpath(name) if "\0" not in name else name
+        if name != "-" and real in seen:
+            raise UsageError(f"{name} is named twice, and would count twice: name it once")
+        seen.add(real)
 
 
 class Reader:
@@ -58,6 +70,7 @@ class Reader:
             self.classes = labels.ordered([name for part in parts for name in part.classes])
         for part in self._parts[1:]:
             _check_alike(first, part)
+            _check_same_recipe(first, part)
 
     @property
     def digest(self) -> str:
@@ -140,6 +153,14 @@ class Reader:
         wide = np.zeros((len(values), len(self.classes)), values.dtype)
         wide[:, where] = values
         return wide
+
+
+def _check_same_recipe(first: Part, part: Part) -> None:
+    if part.documents.get("augment") != first.documents.get("augment"):
+        raise DataError(
+            f"{part.name} and {first.name} carry different recipes of online augmentation: "
+            f"name their inputs to one fer augment --online"
+        )
 
 
 def _check_alike(first: Part, part: Part) -> None:

@@ -45,7 +45,7 @@ class PredictSpec(SearchSpec):
     )
     keep: str = option("all", "Faces of a photo that become rows.", choices=("largest", "all"))
     split: str | None = option(None, "Only these rows of a store.", choices=SPLITS)
-    batch: int = option(128, "Faces a pass through the network.", low=1)
+    batch: int = option(32, "Faces a pass through the network; more of them suit a GPU.", low=1)
     device: str = option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda"))
 
 

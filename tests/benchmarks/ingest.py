@@ -83,11 +83,16 @@ def _runs(rows: int) -> int:
     return 3 if rows < 100_000 else 1
 
 
+def watch(command: Sequence[str]) -> tuple[float, float, int]:
+    """Seconds, seconds of processor time and peak memory (kB) of a `fer` command."""
+    words = [sys.executable, "-c", _WATCH, sys.executable, "-m", "fercli", *command]
+    return tuple(json.loads(subprocess.check_output(words)))
+
+
 def measure(what: str, source: Path, target: Path, runs: int) -> None:
     """Runs the command as a person would, and prints what the quickest run took. The first one warms the file cache."""
-    command = [sys.executable, "-m", "fercli", "ingest", "--force", "-q", str(source), "-o", str(target)]
-    told = [json.loads(subprocess.check_output([sys.executable, "-c", _WATCH, *command])) for _ in range(runs)]
-    seconds, processor, peak = min(told)
+    command = ["ingest", "--force", "-q", str(source), "-o", str(target)]
+    seconds, processor, peak = min(watch(command) for _ in range(runs))
     print(f"{what:<24}{seconds:8.2f} s{processor:8.2f} s of processor{peak / 1024:8.0f} MB", flush=True)
 
 

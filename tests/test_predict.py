@@ -1,0 +1,185 @@
+"""`fer predict` and `fer eval -m` as typed: photos, folders, lists and stores; no face, and what cannot be read."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fercli.store import concatenate, create_store, open_store
+
+FER = (sys.executable, "-m", "fercli")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def fer(*words: object, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
+    """Standard output and error of a command that ends with `status`."""
+    done = subprocess.run(
+        [*FER, *map(str, words)],
+        cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """model.h5 (gray), gradients.h5 (a model of gradient channels), faces.h5, scenes.h5, and photos/ of three scenes,
+    one photo without a face and one that is broken."""
+    import cv2
+    import numpy as np
+
+    place = tmp_path_factory.mktemp("predict")
+    fer("ingest", "synthetic:70", "-o", place / "faces.h5")
+    fer("train", "--epochs", "1", place / "faces.h5", "-o", place / "model.h5")
+    fer("gradients", place / "faces.h5", "-o", place / "channels.h5")
+    fer("train", "--epochs", "1", place / "channels.h5", "-o", place / "gradients.h5")
+    fer("ingest", "synthetic:3:scenes", "-o", place / "scenes.h5")
+    (place / "photos").mkdir()
+    with open_store(place / "scenes.h5") as scenes:
+        for number, data in enumerate(scenes.column("encoded")):
+            (place / "photos" / f"{number}.jpg").write_bytes(data)
+    cv2.imwrite(str(place / "photos" / "empty.png"), np.full((90, 120), 128, np.uint8))
+    (place / "photos" / "torn.jpg").write_bytes((place / "photos" / "0.jpg").read_bytes()[:500])
+    return place
+
+
+def test_a_folder_of_photos(place):
+    text, messages = fer("predict", "-m", place / "model.h5", place / "photos", status=4)
+    found = rows(text)
+    faces = [row for row in found if row["status"] == "ok"]
+    assert {Path(row["source"]).name for row in faces} == {"0.jpg", "1.jpg", "2.jpg"}
+    for row in faces:
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["confidence"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
+        assert min(row["box"][2:]) >= 24
+    assert [(Path(row["source"]).name, row["status"], row["label"]) for row in found if row["status"] != "ok"] == [
+        ("empty.png", "no face", None),
+        ("torn.jpg", "error", None),
+    ]
+    assert found[-1]["error"] in messages
+    assert messages.count("failed:") == 1
+
+
+def test_a_photo_without_a_face_is_an_answer(place):
+    text, _ = fer("predict", "-q", "-m", place / "model.h5", place / "photos" / "empty.png")
+    assert [row["status"] for row in rows(text)] == ["no face"]
+
+
+def test_the_same_photos_give_the_same_rows_however_they_are_named(place):
+    whole, _ = fer("predict", "-m", place / "model.h5", place / "photos", status=4)
+    pattern, _ = fer("predict", "-m", place / "model.h5", f"{place}/photos/[0-2].jpg")
+    names = "\0".join(str(place / "photos" / f"{number}.jpg") for number in range(3)).encode()
+    listed, _ = fer("predict", "-m", place / "model.h5", "--files-from", "-", "-0", stdin=names)
+    assert pattern == listed
+    assert rows(pattern) == [row for row in rows(whole) if row["status"] == "ok"]
+    single, _ = fer("predict", "-m", place / "model.h5", "-", stdin=(place / "photos" / "1.jpg").read_bytes())
+    assert [row["box"] for row in rows(single)] == [row["box"] for row in rows(listed) if "1.jpg" in row["source"]]
+
+
+def test_a_store_of_photos_gives_the_same_faces(place):
+    listed, _ = fer("predict", "-m", place / "model.h5", f"{place}/photos/[0-2].jpg")
+    stored, _ = fer("predict", "-m", place / "model.h5", place / "scenes.h5")
+    told = ("box", "label", "probabilities")
+    assert [[row[name] for name in told] for row in rows(stored)] == [
+        [row[name] for name in told] for row in rows(listed)
+    ]
+
+
+def test_a_predictions_store_traces_rows_and_marks_what_was_trained_on(place):
+    fer("predict", "-m", place / "model.h5", place / "faces.h5", "-o", place / "all.h5")
+    with open_store(place / "all.h5", "predictions") as found, open_store(place / "faces.h5") as faces:
+        assert (found.column("digest") == faces.column("digest")[found.column("parent")]).all()
+        assert (found.column("label") == faces.column("label")).all()
+        assert (found.column("seen") == (faces.column("split") == 0)).all()
+        assert [entry["stage"] for entry in found.provenance] == ["ingest", "predict"]
+    assert "is up to date" in fer("predict", "-m", place / "model.h5", place / "faces.h5", "-o", place / "all.h5")[1]
+
+
+def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
+    photos, _ = fer("predict", "-m", place / "gradients.h5", f"{place}/photos/[0-2].jpg")
+    fer("detect", "--keep", "all", place / "scenes.h5", "-o", place / "crops.h5")
+    fer("gradients", place / "crops.h5", "-o", place / "crop-channels.h5")
+    stages, _ = fer("predict", "-m", place / "gradients.h5", place / "crop-channels.h5")
+    ours, theirs = ([row["probabilities"] for row in rows(text)] for text in (photos, stages))
+    assert len(ours) == len(theirs) >= 3
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "text"),
+    [
+        (
+            "gradients.h5",
+            "faces.h5",
+            "{data} has the channels gray, and the model takes gray gx gy: run fer gradients first",
+        ),
+        (
+            "model.h5",
+            "channels.h5",
+            "{data} has the channels gray gx gy, and the model takes gray: "
+            "give the store that fer gradients was run on",
+        ),
+    ],
+)
+def test_channels_that_do_not_fit(place, model, data, text):
+    messages = fer("predict", "-m", place / model, place / data, status=1)[1]
+    assert messages == f"fer predict: error: {text.format(data=place / data)}\n"
+
+
+def test_a_store_and_photos_are_two_runs(place):
+    messages = fer("predict", "-m", place / "model.h5", place / "faces.h5", place / "photos", status=2)[1]
+    assert messages == (
+        f"fer predict: error: {place / 'faces.h5'} is a store and {place / 'photos'} is not: label them in two runs\n"
+    )
+
+
+def test_eval_labels_first(place):
+    folder = place / "labelled"
+    for name in ("happy", "sad"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0.jpg").write_bytes((place / "photos" / "0.jpg").read_bytes())
+        (folder / name / f"{name}.jpg").write_bytes((place / "photos" / "1.jpg").read_bytes())
+    fer("ingest", folder, "-o", place / "labelled.h5")
+    text, _ = fer("eval", "-m", place / "model.h5", place / "labelled.h5", "--json")
+    assert json.loads(text)["rows"] == 4
+    _damage_first_photo(place / "labelled.h5", place / "damaged.h5")
+    text, messages = fer("eval", "-m", place / "model.h5", place / "damaged.h5", "--json", status=4)
+    assert (json.loads(text)["rows"], json.loads(text)["no_answer"]) == (4, 1)
+    assert "fer eval: failed: happy/0.jpg: " in messages
+
+
+def _damage_first_photo(source: Path, target: Path) -> None:
+    with open_store(source) as store, create_store(target) as writer:
+        block = concatenate(store.blocks())
+        block["encoded"][0] = block["encoded"][0][:500]
+        writer.start(store.kind, store.classes)
+        writer.append(block)
+        writer.document("provenance", store.provenance)
+
+
+def test_eval_of_a_model_is_eval_of_its_predictions(place):
+    predicted, _ = fer("eval", "-m", place / "model.h5", place / "faces.h5", "--split", "test", "--json")
+    fer("predict", "-m", place / "model.h5", place / "faces.h5", "--split", "test", "-o", place / "test.h5")
+    stored, _ = fer("eval", place / "test.h5", "--json")
+    ours, theirs = json.loads(predicted), json.loads(stored)
+    assert {**ours, "name": ""} == {**theirs, "name": ""}
+
+
+def test_real_photos(place, shared_data):
+    """Five clear faces in one photo, none in a drawing of mountains."""
+    text, _ = fer("predict", "-m", place / "model.h5", shared_data / "photos")
+    statuses: dict[str, list[str]] = {}
+    for row in rows(text):
+        statuses.setdefault(Path(row["source"]).name, []).append(row["status"])
+    assert statuses["multi_face.jpg"] == ["ok"] * 5
+    assert statuses["free-mountain-vector-01.jpg"] == ["no face"]
+    assert statuses["single_face.jpg"] == ["ok"]

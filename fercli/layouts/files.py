@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -25,7 +26,7 @@ _LINES = 4 << 20  # bytes that are cut into lines at a time
 _MAX_LINE = 1 << 20
 
 
-class Source:
+class Source(ABC):
     """Files under names. `path` is what the person typed; a `flat` source has no folders that could be classes."""
 
     flat = False
@@ -33,9 +34,9 @@ class Source:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    @abstractmethod
     def names(self) -> list[str]:
         """The names of all files, in order."""
-        raise NotImplementedError
 
     @functools.cached_property
     def photos(self) -> list[str]:
@@ -44,19 +45,19 @@ class Source:
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; DataError says why it cannot be read."""
-        raise NotImplementedError
+        raise DataError("it is no file")
 
     def stream(self, name: str) -> "Stream":
         """One file to be read forward, for those that may be large."""
-        raise NotImplementedError
+        raise DataError("it is no file")
 
+    @abstractmethod
     def digest(self, names: Iterable[str] = ()) -> str:
         """Hex digest of the input's bytes.
 
         That of the whole file or archive; for a folder, that of the files that were read and of those in `names`.
         What was read before is not read again.
         """
-        raise NotImplementedError
 
 
 class Stream:

@@ -23,12 +23,10 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(shared / (np.prod(one[2:]) + np.prod(other[2:]) - shared))
 
 
-class Squares:
+class Squares(detectors.Detector):
     """Finds the bright squares in an image, the largest first: a detector whose answer is known."""
 
-    takes_margin = True
-
-    def __init__(self, min_face: int) -> None:
+    def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
         self.min_face = min_face
 
     def detect(self, picture: np.ndarray) -> Faces:

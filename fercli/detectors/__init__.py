@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,27 +17,41 @@ class Faces(NamedTuple):
 
     box: np.ndarray  # (n, 4) float32: x, y, width, height in px of the image
     score: np.ndarray  # (n,) float32: higher is surer; the scale is the detector's own
+    landmark: np.ndarray | None = None  # (n, 5, 2) float32: x, y in px, see LANDMARKS; None if the detector has none
 
 
-class Detector(Protocol):
+#: The points of `Faces.landmark`, in order; left is the left of the picture.
+LANDMARKS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
+
+
+class Detector(ABC):
     """What a detector offers. One instance is used by one thread at a time."""
 
-    takes_margin: bool  # whether a margin around its box shows more of the face: not if the box is the whole image
+    takes_margin = True  # whether a margin around its box shows more of the face: not if the box is the whole image
+    has_landmarks = False  # whether it tells where eyes, nose and mouth are
 
-    def __init__(self, min_face: int) -> None:
-        """`min_face`: smallest width and height of a face that is of interest, px."""
+    @abstractmethod
+    def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
+        """`min_face`: smallest width and height of a face that is of interest, px. `confidence`: the lowest score to
+        report, None for the detector's own. `weights`: a file of weights, for those that take one.
+        """
 
+    @abstractmethod
     def detect(self, image: np.ndarray) -> Faces:
         """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image."""
+
+    def detect_many(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        """Faces of several images, each of any size: together where the detector is faster so."""
+        return [self.detect(image) for image in images]
 
 
 def names() -> tuple[str, ...]:
     """Every detector there is; none of them is imported for it."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
 
 
-def load(name: str, min_face: int) -> Detector:
+def load(name: str, min_face: int, confidence: float | None = None, weights: str | None = None) -> Detector:
     """A new detector. Raises UsageError for a name that is none."""
     if name not in names():
         raise UsageError(f"there is no detector {name!r}; {nearest(name, names())}")
-    return importlib.import_module(f".{name}", __name__).Detector(min_face)
+    return importlib.import_module(f".{name}", __name__).Detector(min_face, confidence, weights)

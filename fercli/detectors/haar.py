@@ -6,6 +6,7 @@ import numpy as np
 from ..errors import DataError
 from ..ops.geometry import scaled, shrink
 from ..ops.image import to_gray
+from . import Detector as Base
 from . import Faces
 
 #: Photos are searched at no more than this length (px): larger ones take longer and bring more false faces than faces.
@@ -18,13 +19,12 @@ STEP = 1.1
 HITS = 4
 
 
-class Detector:
+class Detector(Base):
     """Scores are the confidence of the cascade's last stage: some 0 to 10, higher is surer."""
 
-    takes_margin = True
-
-    def __init__(self, min_face: int) -> None:
+    def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
         self._min_face = min_face
+        self._confidence = -np.inf if confidence is None else confidence
         self._cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
         if self._cascade.empty():
             raise DataError(
@@ -40,6 +40,8 @@ class Detector:
             small, scaleFactor=STEP, minNeighbors=HITS, minSize=(least, least), outputRejectLevels=True
         )
         box, score = np.array(box, np.float32).reshape(-1, 4), np.array(score, np.float32).reshape(-1)
+        sure = score >= self._confidence
+        box, score = box[sure], score[sure]
         # OpenCV's threads bring the hits in any order
         order = np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
         return Faces(scaled(box[order], factor), score[order])

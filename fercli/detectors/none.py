@@ -2,16 +2,17 @@
 
 import numpy as np
 
+from . import Detector as Base
 from . import Faces
 
 
-class Detector:
+class Detector(Base):
     """The whole image is the one face, with score 1."""
 
     takes_margin = False
 
-    def __init__(self, min_face: int) -> None:
-        """`min_face` has no say here: whoever names this detector says that each image is a face."""
+    def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
+        """Nothing has a say here: whoever names this detector says that each image is a face."""
 
     def detect(self, image: np.ndarray) -> Faces:
         """One box, the image."""

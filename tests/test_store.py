@@ -59,7 +59,7 @@ def column_values(name, rows, classes):
     if shape is None:
         shape = tuple(classes if part == "K" else int(part) for part in declared.shape.split(",") if part)
     dtype = schema.NUMPY_TYPES[declared.dtype]
-    if declared.dtype == "float32":
+    if declared.dtype in ("float32", "float64"):
         return arrays((rows, *shape), floats, dtype)
     if declared.dtype == "bool":
         return arrays((rows, *shape), st.booleans(), dtype)

@@ -18,7 +18,8 @@ def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
     """One dict a row: source, status ("ok", "no face" or "error"), box, score, label, confidence, probabilities, error.
 
     `box` is [x, y, width, height] in px of the photo, or None where the row is a face already. Rows of labelled data
-    also have `true_label`, and rows of split data `split`. What is unknown is None.
+    also have `true_label`, rows of split data `split`, and those of a video `time` (s), `frame` (from 0) and `track`
+    (from 1). What is unknown is None.
     """
     for i in range(block_rows(block)):
         code = int(block["predicted"][i])
@@ -39,6 +40,12 @@ def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
             row["true_label"] = classes[block["label"][i]] if block["label"][i] >= 0 else None
         if "split" in block:
             row["split"] = SPLITS[block["split"][i]]
+        if "time" in block:
+            row["time"] = round(float(block["time"][i]), 3)
+        if "frame" in block:
+            row["frame"] = int(block["frame"][i])
+        if "track" in block:
+            row["track"] = int(block["track"][i]) or None
         yield row
 
 

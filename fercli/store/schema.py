@@ -27,7 +27,7 @@ CHANNELS = (("gray",), ("red", "green", "blue"), ("gray", "gx", "gy"))
 
 NUMPY_TYPES = {
     "uint8": np.uint8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "float32": np.float32,
-    "bool": np.bool_, "split": np.int8,
+    "float64": np.float64, "bool": np.bool_, "split": np.int8,
 }  # fmt: skip
 
 
@@ -69,6 +69,9 @@ COLUMNS = {
     "split": Column("split", "", "train, val or test"),
     "subject": Column("string", "", "the person shown"),
     "sequence": Column("string", "", "the clip or sequence that the image is from"),
+    "frame": Column("int64", "", "number of the frame in its video, from 0"),
+    "time": Column("float64", "", "when the frame is shown, seconds from the start of its video"),
+    "track": Column("int32", "", "number of the face followed through its video, from 1; 0 without a face"),
     "source": Column("string", "", "path within the data set, or file and row"),
     "parent": Column("int64", "", "row of the store that this row was made from"),
     "digest": Column("uint8", "16", "identity of the picture that the row came from: equal for exact copies"),

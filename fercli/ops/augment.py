@@ -1,4 +1,4 @@
-"""The seven transforms of the falahzadeh system: scale, rotation, width and height shift, zoom, two flips.
+"""The seven transforms of the falahzadeh system (scale, rotation, width and height shift, zoom, two flips) and three more.
 
 The paper names them without ranges or definitions; here, about the centre of an image of H x W px:
 
@@ -8,9 +8,13 @@ The paper names them without ranges or definitions; here, about the centre of an
 - width_shift, height_shift: by a share of [-w, w] of W, of [-h, h] of H.
 - horizontal_flip, vertical_flip: left for right, top for bottom, with a probability.
 
-All seven are affine, so the ones chosen are one matrix and one interpolation (bilinear); they act in the order flip,
+These seven are affine, so the ones chosen are one matrix and one interpolation (bilinear); they act in the order flip,
 zoom, scale, rotation, shift. What comes in from beyond the border repeats the edge pixels: a black border would be a
-strong edge, and one that tells which transform was applied.
+strong edge, and one that tells which transform was applied. Then, on the pixels that came out:
+
+- contrast:   their distance from middle gray by a factor of [1 - c, 1 + c].
+- brightness: a shift of all by a share of [-b, b] of the range 0 to 255.
+- erase:      a rectangle of a share of [0, e] of the area becomes middle gray (after Zhong et al. 2020, Random Erasing).
 """
 
 from dataclasses import dataclass
@@ -18,7 +22,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_DRAWS = 8  # one a transform and two for zoom; each has its place, so choosing one transform leaves the others' draws
+GRAY = 128  # the middle of 0 to 255
+_DRAWS = 14  # each transform's draws have their places, so choosing one leaves the draws of the others
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,9 @@ class Recipe:
     zoom: float = 0.0
     horizontal_flip: float = 0.0
     vertical_flip: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    erase: float = 0.0
     seed: int = 0
 
 
@@ -45,6 +53,12 @@ def augment(images: np.ndarray, recipe: Recipe, rows: np.ndarray, copy: int) -> 
     out = np.empty_like(images)
     for image, matrix, target in zip(images, matrices(recipe, rows, copy, height, width), out, strict=True):
         cv2.warpAffine(image, matrix, (width, height), dst=target, borderMode=cv2.BORDER_REPLICATE)
+    if recipe.brightness or recipe.contrast:
+        factor, shift = lights(recipe, rows, copy).T.reshape(2, -1, *[1] * (images.ndim - 1))
+        out = np.clip(np.rint((out - float(GRAY)) * factor + (GRAY + shift)), 0, 255).astype(np.uint8)
+    if recipe.erase:
+        for target, (left, top, right, bottom) in zip(out, holes(recipe, rows, copy, height, width), strict=True):
+            target[top:bottom, left:right] = GRAY
     return out
 
 
@@ -64,8 +78,24 @@ def matrices(recipe: Recipe, rows: np.ndarray, copy: int, height: int, width: in
     return np.ascontiguousarray(np.concatenate([linear, moved[:, None]], axis=1).transpose(2, 0, 1))
 
 
+def lights(recipe: Recipe, rows: np.ndarray, copy: int) -> np.ndarray:
+    """(n, 2) float64: factor on the distance from middle gray, and shift in pixel values."""
+    between = 2 * uniform(recipe.seed, rows, copy)[8:10] - 1
+    return np.stack([1 + recipe.contrast * between[0], 255 * recipe.brightness * between[1]], axis=1)
+
+
+def holes(recipe: Recipe, rows: np.ndarray, copy: int, height: int, width: int) -> np.ndarray:
+    """(n, 4) int64: left, top, right, bottom of each erased rectangle, px; its sides are to one another as 1:2 to 2:1."""
+    area, ratio, x, y = uniform(recipe.seed, rows, copy)[10:14]
+    share, ratio = np.sqrt(recipe.erase * area), 2 ** (ratio - 0.5)
+    wide = np.minimum(np.rint(share * ratio * width), width)
+    high = np.minimum(np.rint(share / ratio * height), height)
+    left, top = np.floor(x * (width - wide + 1)), np.floor(y * (height - high + 1))
+    return np.stack([left, top, left + wide, top + high], axis=1).astype(np.int64)
+
+
 def uniform(seed: int, rows: np.ndarray, copy: int) -> np.ndarray:
-    """(8, n) float64 in [0, 1): a hash of (seed, row, copy, draw), so that no row's draws depend on another's.
+    """(14, n) float64 in [0, 1): a hash of (seed, row, copy, draw), so that no row's draws depend on another's.
 
     A generator a row would do the same and cost more than the transform itself.
     """

@@ -13,7 +13,7 @@ from .dense import GRADIENTS, require_dense
 from .runner import Log
 
 _FLIPS = ("horizontal_flip", "vertical_flip")
-_TRANSFORMS = ("scale", "rotation", "width_shift", "height_shift", "zoom", *_FLIPS)
+_TRANSFORMS = ("scale", "rotation", "width_shift", "height_shift", "zoom", *_FLIPS, "brightness", "contrast", "erase")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class AugmentSpec(Spec):
     zoom: float = option(0.0, "Each axis by a factor of its own, 1 - F to 1 + F.", low=0, high=0.9, metavar="F")
     horizontal_flip: bool = option(False, "Left for right.")
     vertical_flip: bool = option(False, "Top for bottom.")
+    brightness: float = option(0.0, "Lighter or darker by up to this share of 255.", low=0, high=1, metavar="F")
+    contrast: float = option(0.0, "Contrast by a factor of 1 - F to 1 + F.", low=0, high=1, metavar="F")
+    erase: float = option(0.0, "Gray out a rectangle of up to this share of the area.", low=0, high=0.9, metavar="F")
     copies: int = option(1, "Copies of each row by each transform; a flip makes one.", low=1, high=1000, metavar="N")
     online: bool = option(
         False, "Store no copies but the recipe: train draws all transforms anew each epoch, flips every other time."

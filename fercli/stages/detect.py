@@ -50,13 +50,15 @@ class Found(NamedTuple):
     crops: list[np.ndarray]  # (size, size) uint8 gray
     box: np.ndarray  # (n, 4) float32
     score: np.ndarray  # (n,) float32
+    landmark: np.ndarray  # (n, 5, 2) float32, all 0 where the detector has none
     missed: bool = False  # no face in it
     error: str = ""
 
     @classmethod
     def nothing(cls, missed: bool = False, error: str = "") -> "Found":
         """A photo without a face, or one that could not be read."""
-        return cls([], np.zeros((0, 4), np.float32), np.zeros(0, np.float32), missed, error)
+        empty = [np.zeros((0, *shape), np.float32) for shape in ((4,), (), (5, 2))]
+        return cls([], *empty, missed, error)
 
 
 class Search:
@@ -74,18 +76,20 @@ class Search:
             image = decode(photo) if isinstance(photo, bytes) else photo
         except DataError as error:
             return Found.nothing(error=str(error))
-        box, score = self._detector().detect(image)
+        box, score, landmark = self._detector().detect(image)
         if not len(box):
             if spec.on_miss != "keep":
                 return Found.nothing(missed=True)
             everything = np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
             crop = face(to_gray(image), everything, 0.0, spec.size)
-            return Found([crop], np.zeros((1, 4), np.float32), np.zeros(1, np.float32), missed=True)
+            found = Found.nothing(missed=True)
+            return Found([crop], *(np.zeros((1, *values.shape[1:]), np.float32) for values in found[1:4]), missed=True)
         count = 1 if spec.keep == "largest" else len(box)
         box, score = box[:count], score[:count]
+        landmark = np.zeros((count, 5, 2), np.float32) if landmark is None else landmark[:count]
         margin = 0.0 if self.whole else spec.margin
         gray = to_gray(image)
-        return Found([face(gray, one, margin, spec.size) for one in box], box, score)
+        return Found([face(gray, one, margin, spec.size) for one in box], box, score, landmark)
 
     def _detector(self) -> detectors.Detector:
         if not hasattr(self._own, "detector"):

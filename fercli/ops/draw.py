@@ -1,0 +1,244 @@
+"""Drawing on pictures: boxes, labels and the probabilities of classes, in sizes that follow the picture.
+
+Images are uint8, (H, W) gray or (H, W, 3) RGB; lengths are px. Text is drawn with OpenCV's strokes, which know ASCII
+alone: accents are dropped and other letters become question marks.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .image import to_gray
+
+Colour = tuple[int, int, int]
+Rect = tuple[int, int, int, int]  # x, y, width, height
+
+#: Colours of classes in their order: those of Okabe and Ito (2008), which the colour-blind can tell apart too.
+PALETTE: tuple[Colour, ...] = (
+    (213, 94, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66),
+    (86, 180, 233), (230, 159, 0), (235, 235, 235), (0, 114, 178),
+)  # fmt: skip
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+#: Height of a capital letter as a share of the picture's size and of the face's, and its least, px.
+_OF_PICTURE, _OF_FACE, _LEAST = 0.022, 0.13, 9
+#: Pictures are enlarged until their shorter side is this long, unless the longer one would leave the second.
+_READABLE, _LONGEST = 300, 1200
+_PANEL_OPACITY = 0.7
+#: With more faces than this their panels would hide the picture.
+_PANELS = 12
+
+
+class Face(NamedTuple):
+    """What is drawn of a face."""
+
+    box: Sequence[float]  # x, y, width, height; empty: the whole picture
+    label: str
+    chances: Mapping[str, float]  # probability of every class, in the model's order
+    track: int | None = None
+
+
+class _Tag(NamedTuple):
+    """The line of text of a face, and where it stands."""
+
+    text: str
+    height: int  # of its capital letters
+    place: Rect
+
+
+def annotated(image: np.ndarray, faces: Sequence[Face], note: str = "") -> np.ndarray:
+    """(H', W', 3) RGB: a copy of the image with each face's box, number, label and probabilities.
+
+    A small image is enlarged by a whole number, so that the words have room. Labels stay inside the picture, and clear
+    of the other faces and labels where there is room; the panel of all probabilities is left out where there is none,
+    and among many faces.
+    `note` stands in the upper left corner.
+    """
+    factor = magnification(*image.shape[:2])
+    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+    if factor > 1:
+        canvas = cv2.resize(canvas, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    height, width = canvas.shape[:2]
+    boxes = [_box(face, factor, width, height) for face in faces]
+    colours = [_colour(face) for face in faces]
+    for box, colour in zip(boxes, colours, strict=True):
+        _outline(canvas, box, colour)
+    taken: list[Rect] = []
+    for face, box, colour in zip(faces, boxes, colours, strict=True):
+        others = [other for other in boxes if other is not box]
+        tag = _tag(face, box, others + taken, width, height)
+        taken.append(tag.place)
+        _draw_tag(canvas, tag, colour, max(face.chances.values(), default=1.0))
+    for face, box in zip(faces, boxes, strict=True) if len(faces) <= _PANELS else ():
+        panel = _panel(face, box, boxes + taken, width, height)
+        if panel:
+            taken.append(panel.place)
+            _draw_panel(canvas, panel, face)
+    if note:
+        size = _fitting(note, _text_height(width, height), width)
+        _draw_tag(canvas, _Tag(note, size, (0, 0, *_room(note, size))), PALETTE[6], 0.0)
+    return canvas
+
+
+def magnification(height: int, width: int) -> int:
+    """How many times a picture of this size is enlarged before it is drawn on."""
+    short, long = min(height, width), max(height, width)
+    return max(1, min(-(-_READABLE // short), _LONGEST // long))
+
+
+def sheet(groups: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]], side: int, columns: int) -> np.ndarray:
+    """(H, W, 3) RGB: one group below the other, each a title and its (side, side, 3) images, a line of text under each.
+
+    The sheet is `columns` images wide.
+    """
+    gap, line = side // 12, side // 4
+    cell = side + line
+    rows = [-(-len(images) // columns) for _, images in groups]
+    width = columns * (side + gap) + gap
+    canvas = np.full((sum(line + gap + count * (cell + gap) for count in rows) + gap, width, 3), 32, np.uint8)
+    top = gap
+    for (title, images), count in zip(groups, rows, strict=True):
+        _write(canvas, title, _fitting(title, line // 2, width - 2 * gap), (gap, top + line - line // 4), WHITE)
+        top += line + gap
+        for place, (image, text) in enumerate(images):
+            x, y = gap + place % columns * (side + gap), top + place // columns * (cell + gap)
+            canvas[y : y + side, x : x + side] = image
+            _write(canvas, text, _fitting(text, line // 2, side), (x, y + side + line - line // 4), (200, 200, 200))
+        top += count * (cell + gap)
+    return canvas
+
+
+def _box(face: Face, factor: int, width: int, height: int) -> Rect:
+    """The part of a face's box that lies in the picture, in whole px of the enlarged picture."""
+    if not len(face.box):
+        return 0, 0, width, height
+    x, y, w, h = (value * factor for value in face.box)
+    left, top = (round(min(max(value, 0), end - 1)) for value, end in ((x, width), (y, height)))
+    right, bottom = (round(min(max(value, 1), end)) for value, end in ((x + w, width), (y + h, height)))
+    return left, top, max(1, right - left), max(1, bottom - top)
+
+
+def _colour(face: Face) -> Colour:
+    names = list(face.chances)
+    return PALETTE[names.index(face.label) % len(PALETTE)] if face.label in names else PALETTE[6]
+
+
+def _text_height(width: int, height: int) -> int:
+    return max(_LEAST, round(_OF_PICTURE * (width * height) ** 0.5))
+
+
+def _stroke(height: int) -> int:
+    return max(1, round(height / 11))
+
+
+def _outline(canvas: np.ndarray, box: Rect, colour: Colour) -> None:
+    """A line of the colour within a dark one, so that it shows on any ground; inside the box."""
+    x, y, w, h = box
+    size = min(_text_height(canvas.shape[1], canvas.shape[0]), max(1, min(w, h) // 8))
+    inner = max(1, size // 6)
+    outer = inner + max(1, inner // 2)
+    for thickness, ink in ((outer, BLACK), (inner, colour)):
+        for part in (
+            canvas[y : y + h, x : x + thickness], canvas[y : y + h, max(x, x + w - thickness) : x + w],
+            canvas[y : y + thickness, x : x + w], canvas[max(y, y + h - thickness) : y + h, x : x + w],
+        ):  # fmt: skip
+            part[:] = ink
+
+
+def _tag(face: Face, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag:
+    """The label of a face, on its box or as near as it is free: above, below, inside at the top, inside at the foot."""
+    number = "" if face.track is None else f"#{face.track} "
+    text = f"{number}{face.label} {max(face.chances.values(), default=1.0):.0%}"
+    x, y, w, h = box
+    size = max(_LEAST, min(_text_height(width, height), round(_OF_FACE * min(w, h))))
+    size = _fitting(text, size, width)
+    wide, high = _room(text, size)
+    spots = [(x, y - high), (x, y + h), (x, y), (x, y + h - high), (x + w - wide, y - high), (x + w - wide, y + h)]
+    inside = [(max(0, min(left, width - wide)), max(0, min(top, height - high))) for left, top in spots]
+    free = (spot for spot in inside if not any(_overlap((*spot, wide, high), other) for other in taken))
+    return _Tag(text, size, (*next(free, inside[0]), wide, high))
+
+
+def _panel(face: Face, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag | None:
+    """Where all probabilities of a face fit beside it; None if nowhere. The text is the widest name."""
+    x, y, w, h = box
+    size = max(_LEAST, round(0.8 * min(_text_height(width, height), _OF_FACE * min(w, h))))
+    widest = max(face.chances, key=lambda name: _text_width(name, size), default="")
+    wide, high = _text_width(widest, size) + 7 * size, round((1.7 * len(face.chances) + 0.8) * size)
+    gap = size // 2
+    for left, top in (
+        (x + w + gap, y), (x - wide - gap, y), (x + w + gap, y + h - high), (x - wide - gap, y + h - high),
+        (x, y + h + gap), (x, y - high - gap), (x, y + h + 4 * gap), (x, y - high - 4 * gap),
+    ):  # fmt: skip
+        spot = (left, top, wide, high)
+        inside = left >= 0 and top >= 0 and left + wide <= width and top + high <= height
+        if inside and not any(_overlap(spot, other) for other in taken):
+            return _Tag(widest, size, spot)
+    return None
+
+
+def _draw_tag(canvas: np.ndarray, tag: _Tag, colour: Colour, share: float) -> None:
+    """Text on a ground of the colour; a bar at its foot is as long as the share."""
+    x, y, wide, high = tag.place
+    canvas[y : y + high, x : x + wide] = colour
+    ink = BLACK if to_gray(np.array([[colour]], np.uint8))[0, 0] > 110 else WHITE
+    bar = max(1, tag.height // 5)
+    if share:
+        canvas[y + high - bar : y + high, x : x + wide] = 32
+        canvas[y + high - bar : y + high, x : x + round(share * wide)] = WHITE
+    _write(canvas, tag.text, tag.height, (x + tag.height // 2, y + tag.height // 2 + tag.height), ink)
+
+
+def _draw_panel(canvas: np.ndarray, panel: _Tag, face: Face) -> None:
+    """A line a class: its name, and a bar as long as its probability."""
+    x, y, wide, high = panel.place
+    ground, size = canvas[y : y + high, x : x + wide], panel.height
+    ground[:] = (ground * (1 - _PANEL_OPACITY)).astype(np.uint8)
+    start = _text_width(panel.text, size) + size
+    for row, (name, chance) in enumerate(face.chances.items()):
+        top = y + round((0.6 + 1.7 * row) * size)
+        _write(canvas, name, size, (x + size // 2, top + size), WHITE)
+        left, length = x + start, wide - start - size // 2
+        canvas[top : top + size, left : left + length] = canvas[top : top + size, left : left + length] // 2 + 40
+        canvas[top : top + size, left : left + max(1, round(chance * length))] = PALETTE[row % len(PALETTE)]
+
+
+def _write(canvas: np.ndarray, text: str, height: int, origin: tuple[int, int], colour: Colour) -> None:
+    """Text whose line begins at `origin`."""
+    scale = cv2.getFontScaleFromHeight(_FONT, height, 1)
+    cv2.putText(canvas, plain(text), origin, _FONT, scale, colour, _stroke(height), cv2.LINE_AA)
+
+
+def plain(text: str) -> str:
+    """The text in ASCII: without accents, other letters as question marks."""
+    bare = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in bare)
+
+
+def _text_width(text: str, height: int) -> int:
+    scale = cv2.getFontScaleFromHeight(_FONT, height, 1)
+    return cv2.getTextSize(plain(text), _FONT, scale, _stroke(height))[0][0]
+
+
+def _room(text: str, height: int) -> tuple[int, int]:
+    """Width and height of the ground of a line of text: half a letter around it, and room for its bar."""
+    return _text_width(text, height) + height, height + 2 * (height // 2) + max(1, height // 5) + height // 4
+
+
+def _sizes(height: int) -> Iterator[int]:
+    while height > 1:
+        yield height
+        height = height * 9 // 10
+
+
+def _fitting(text: str, height: int, width: int) -> int:
+    """The largest letters up to `height` with which the text is no wider than `width`; 1 if there are none."""
+    return next((size for size in _sizes(height) if _text_width(text, size) + size <= width), 1)
+
+
+def _overlap(one: Rect, other: Rect) -> bool:
+    """Whether two rectangles share more than an edge."""
+    return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))

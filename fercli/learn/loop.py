@@ -101,10 +101,12 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 def best_epoch(history: Sequence[Epoch], select: str) -> int:
-    """Index into `history` of the best validation "accuracy" or "loss".
+    """Index into `history` of the best validation "accuracy" or "loss", or of the "last" epoch.
 
     Of equal accuracies the one with the lower loss is better, then the earlier one.
     """
+    if select == "last":
+        return len(history) - 1
     if select == "loss":
         return min(range(len(history)), key=lambda i: history[i].validation_loss)
     return max(range(len(history)), key=lambda i: (history[i].validation_accuracy, -history[i].validation_loss))

@@ -13,11 +13,15 @@ from ..store import SPLIT_CODES, Reader
 
 @dataclass(frozen=True)
 class Rows:
-    """Row numbers in their store, ascending: of training, of validation, and of those that no label speaks for."""
+    """Row numbers in their store, ascending: of training, of validation, and how many no label speaks for.
+
+    The validation rows `choose` the epoch, or only show how it goes.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     unlabelled: int
+    choose: bool = True
 
 
 def check_images(src: Reader) -> int:
@@ -53,36 +57,100 @@ def check_features(src: Reader, model: str, columns: Sequence[str]) -> None:
 def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
     """The labelled training rows, and those that choose the epoch.
 
-    With `holdout` above 0 that share of the training pictures is held out, else the store's val rows choose. Raises
-    DataError or UsageError when either would be empty, or when the training rows show fewer than two classes.
+    With `holdout` above 0 that share of the training pictures is held out, else the store's val rows choose, without
+    the copies that augmentation made. Raises DataError or UsageError when either would be empty, or when the training
+    rows show fewer than two classes.
     """
-    if "label" not in src.columns:
-        raise DataError(f"{src.name} has no labels to learn from: make a store of a labelled data set with fer ingest")
-    label = src.column("label")
+    label = _labels(src)
     split = src.column("split") if "split" in src.columns else np.zeros(len(label), np.int8)
     train = np.flatnonzero((split == SPLIT_CODES["train"]) & (label >= 0))
-    shown = np.unique(label[train])
-    if not len(train):
-        raise DataError(f"{src.name} has no labelled training rows: assign some with fer split")
-    if len(shown) == 1:
-        only = src.classes[shown[0]]
-        raise DataError(f"{src.name} has training rows of one class only, {only!r}: there is nothing to tell apart")
+    _check_classes(src, label[train], src.name)
     if holdout:
-        train, validation = hold_out(src, train, holdout, seed)
-        if not len(validation):
-            raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
+        train, validation = _held_out(src, train, holdout, seed)
     else:
-        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & (label >= 0))
+        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & (label >= 0) & originals(src))
         if not len(validation):
             raise UsageError(f"{src.name} has no val rows to choose the epoch by: add --holdout 0.1 or run fer split")
     return Rows(train, validation, int((label < 0).sum()))
+
+
+def read_folds(src: Reader) -> np.ndarray:
+    """(N,) int16: the fold of every row, from 0 and none of them empty. Raises DataError unless it is so."""
+    if "fold" not in src.columns:
+        raise DataError(f"{src.name} has no folds: assign its rows to some with fer split --folds 10")
+    folds = src.column("fold")
+    without = np.flatnonzero(folds < 0)
+    if len(without):
+        raise DataError(
+            f"{src.name} has {len(without):,} rows without a fold (the first is row {without[0]}): "
+            f"assign all with fer split --folds 10"
+        )
+    counts = np.bincount(folds, minlength=1)
+    if len(counts) < 2:
+        raise DataError(f"{src.name} has no rows outside of fold 0: assign them to more with fer split --folds 10")
+    if not counts.all():
+        raise DataError(
+            f"{src.name} has no rows in fold {counts.argmin()} of folds 0 to {len(counts) - 1}: "
+            f"assign them anew with fer split --folds {len(counts)}"
+        )
+    return folds
+
+
+def choose_fold(src: Reader, fold: int, holdout: float, seed: int) -> tuple[Rows, np.ndarray]:
+    """The rows of a training without `fold`, and the numbers of the rows (M,) of the fold itself that are no copies.
+
+    The splits of the store play no part. With `holdout` above 0 that share of the training pictures chooses the epoch;
+    else nothing does, and validation is by the fold. Raises as `choose_rows`, and where the fold shows no labelled row.
+    """
+    label, within = _labels(src), read_folds(src) == fold
+    tested = np.flatnonzero(within & originals(src))
+    labelled = tested[label[tested] >= 0]
+    if not len(labelled):
+        raise DataError(
+            f"fold {fold} of {src.name} has no labelled rows to test on: assign the rows anew with fer split --folds"
+        )
+    train = np.flatnonzero(~within & (label >= 0))
+    _check_classes(src, label[train], f"{src.name} without fold {fold}")
+    validation = labelled
+    if holdout:
+        train, validation = _held_out(src, train, holdout, seed)
+    return Rows(train, validation, int((label[~within] < 0).sum()), choose=holdout > 0), tested
+
+
+def originals(src: Reader) -> np.ndarray:
+    """(N,) bool: rows that augmentation did not make from others, and so may be tested on."""
+    return ~src.column("copy") if "copy" in src.columns else np.ones(src.rows, bool)
+
+
+def _labels(src: Reader) -> np.ndarray:
+    if "label" not in src.columns:
+        raise DataError(f"{src.name} has no labels to learn from: make a store of a labelled data set with fer ingest")
+    return src.column("label")
+
+
+def _check_classes(src: Reader, label: np.ndarray, name: str) -> None:
+    """Raises DataError unless the labels (N,) of the training rows show two classes; `name` is of where they are."""
+    shown = np.unique(label)
+    if not len(shown):
+        raise DataError(f"{name} has no labelled training rows: assign some with fer split")
+    if len(shown) == 1:
+        only = src.classes[shown[0]]
+        raise DataError(f"{name} has training rows of one class only, {only!r}: there is nothing to tell apart")
+
+
+def _held_out(src: Reader, train: np.ndarray, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `hold_out`. Raises UsageError where that is no row."""
+    rest, validation = hold_out(src, train, holdout, seed)
+    if not len(validation):
+        raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
+    return rest, validation
 
 
 def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training and validation rows out of the labelled `rows` (N,), each class in proportion.
 
     Faces of one photo, frames of one sequence, exact copies of a picture, and the copies that augmentation made of it
-    stay on one side. A picture held out is validated by its first row alone.
+    stay on one side. A picture held out is validated by the first row alone that is no such copy.
     """
     digests = read_digests(src)[rows]
     together = [codes(digests)]
@@ -92,8 +160,9 @@ def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np
         together.append(_sequences(src)[rows])
     labels = src.column("label")[rows].astype(np.int64)
     held = assign(connected(together, len(rows)), labels, (1 - share, share), seed) == 1
-    _, first = np.unique(digests[held], axis=0, return_index=True)
-    return rows[~held], rows[held][np.sort(first)]
+    shown = held & originals(src)[rows]
+    _, first = np.unique(digests[shown], axis=0, return_index=True)
+    return rows[~held], rows[shown][np.sort(first)]
 
 
 def _sequences(src: Reader) -> np.ndarray:

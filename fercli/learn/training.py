@@ -34,7 +34,7 @@ class Training:
     batches: Batches
     validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,)
     trained_on: np.ndarray  # (N, 16) uint8
-    select: str  # "accuracy" or "loss"
+    select: str  # "accuracy", "loss" or "last"
     augment: Any = None  # the recipe behind batches.augment
     frozen: Sequence[nn.Module] = ()  # the layers that stay as they are
     behind: nn.Module | None = None  # what is trained where the frozen layers before it are computed already

@@ -1,5 +1,10 @@
-"""`train`: labelled images in, the model of the best epoch out. torch is imported when the stage runs, not before."""
+"""`train`: labelled images in, the model of the best epoch out. torch is imported when the stage runs, not before.
 
+Several trainings in one run stand on `fit` too: over folds in `crossval`, over settings in `search`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,8 +48,18 @@ class TrainSpec(Spec):
         "none", "Weigh classes alike, however many rows each has.", choices=("none", "balanced")
     )
     normalise: str = option(
-        "unit", "Pixels to 0..1, or to the training mean 0 and deviation 1.", choices=("unit", "standard")
+        "unit", "Pixels to 0..1, to the training mean 0 and deviation 1, or by the mean and deviation of ImageNet.",
+        choices=("unit", "standard", "imagenet"),
+    )  # fmt: skip
+    fold: str | None = option(
+        None,
+        "Train without this fold, or without each in its turn, and write the predictions of the rows left out.",
+        metavar="K|all",
     )
+    search: tuple[str, ...] = option(
+        (), "Train with each of these values and keep the best in validation, such as dropout=0.1,0.2; repeatable.",
+        metavar="SETTING=A,B",
+    )  # fmt: skip
     holdout: float = option(
         0.0, "Share of the training pictures that chooses the epoch instead of the val rows.", low=0, high=0.5
     )
@@ -58,6 +73,17 @@ class TrainSpec(Spec):
     device: str = option("auto", "Where to train.", choices=("auto", "cpu", "cuda"))
     threads: int | None = option(None, "CPU threads. [default: one a core]", low=1)
     seed: int = option(0, "Seed of all that is random.", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fold is None:
+            return
+        if self.fold != "all" and not re.fullmatch("[0-9]{1,5}", self.fold):
+            raise UsageError(f"--fold is {self.fold!r}, but it takes the number of a fold, or all")
+        if self.search:
+            raise UsageError("--search keeps one model and --fold keeps none: search first, and then type --fold")
+        if self.patience and not self.holdout:
+            raise UsageError("--patience needs pictures beside the fold that is left out: add --holdout 0.1")
 
 
 @dataclass
@@ -84,17 +110,6 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def stage(checkpoint: Checkpoint | None) -> Stage:
-    """The stage as the runner takes it: the weights that `--init` names are one of its inputs."""
-
-    def named(spec: TrainSpec) -> list[str]:
-        from ..learn.weights import digest
-
-        return [digest(spec.init, spec.model)] if spec.init else []
-
-    return Stage("train", partial(run, checkpoint=checkpoint), named=named)
-
-
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
     """Trains on the labelled training rows of `src` and writes the model of the best epoch to `dst`.
 
@@ -102,34 +117,12 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     ends with the bytes of one that was not. Raises DataError and UsageError for data that does not fit the settings,
     for a checkpoint that is there unasked or of another run, and for a loss that is no number.
     """
-    import torch
-
-    from ..learn.device import choose_device, gpu_memory
-    from ..learn.loop import Diverged
     from ..learn.rows import check_images, choose_rows
-    from ..learn.weights import digest
-    from .prepare import prepare
 
-    size, device = check_images(src), choose_device(spec.device)
+    check_images(src)
     rows = choose_rows(src, spec.holdout, spec.seed)
-    identity = {"settings": _identity(spec), "data": src.digest}
-    if spec.init:
-        identity["init"] = digest(spec.init, spec.model)
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
-    with gpu_memory(spec.batch):
-        training = prepare(src, rows, spec, size, device, log)
-        _tell_oddities(training, rows, spec, log)
-        _resume(training, identity, checkpoint, spec, log)
-        if spec.freeze:
-            log.note(training.compute_frozen(spec.precision == "bfloat16"))
-        try:
-            _train(training, identity, checkpoint, spec, log)
-        except Diverged as error:
-            if checkpoint is None or not training.history:
-                raise
-            raise Diverged(f"{error}; {checkpoint.path} keeps the best epoch so far, {training.kept.epoch}") from error
-        training.save(dst)
+    training = fit(src, rows, spec, identity(src, spec), log, checkpoint)
+    training.save(dst)
     if checkpoint is not None:
         checkpoint.finished = True
     kept = training.kept
@@ -137,13 +130,75 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
 
 
-def _identity(spec: TrainSpec) -> dict[str, Any]:
-    """The settings that make a run the same one: it may be told to go on for longer, unless the rate knows the end."""
-    settings = spec.as_dict()
-    del settings["patience"]
-    if spec.schedule == "constant":
-        del settings["epochs"]
-    return settings
+def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Stage:
+    """The stage as the runner takes it: the weights that `--init` names are one of its inputs.
+
+    `work` is this module's `run`, or that of `crossval` or `search`.
+    """
+
+    def named(spec: TrainSpec) -> list[str]:
+        from ..learn.weights import digest
+
+        return [digest(spec.init, spec.model)] if spec.init else []
+
+    return Stage("train", partial(work, checkpoint=checkpoint), named=named)
+
+
+def fit(
+    src: Reader,
+    rows: "Rows",
+    spec: TrainSpec,
+    run: Mapping[str, Any],
+    log: Log,
+    checkpoint: Checkpoint | None,
+) -> "Training":
+    """Trains on `rows` to the end. `run` (see `identity`) is what a checkpoint that it goes on from has to be of."""
+    import torch
+
+    from ..learn.device import choose_device, gpu_memory
+    from ..learn.loop import Diverged
+    from ..learn.rows import check_images
+    from .prepare import prepare
+
+    size, device = check_images(src), choose_device(spec.device)
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    with gpu_memory(spec.batch):
+        training = prepare(src, rows, spec, size, device, log)
+        if not rows.choose:
+            training.select = "last"
+        _tell_oddities(training, rows, spec, log)
+        _resume(training, run, checkpoint, spec, log)
+        if spec.freeze:
+            log.note(training.compute_frozen(spec.precision == "bfloat16"))
+        try:
+            _train(training, run, checkpoint, spec, log)
+        except Diverged as error:
+            if checkpoint is None or not training.history:
+                raise
+            raise Diverged(f"{error}; {checkpoint.path} keeps the best epoch so far, {training.kept.epoch}") from error
+    return training
+
+
+def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
+    """What makes a run the same one: it may be told to go on for longer, unless the rate knows the end.
+
+    Of several trainings in one run those that are done have come to their end, so they all know it.
+    """
+    from ..learn.weights import digest
+
+    settings = {name: _plain(value) for name, value in spec.as_dict().items()}
+    if spec.fold is None and not spec.search:
+        del settings["patience"]
+        if spec.schedule == "constant":
+            del settings["epochs"]
+    known = {"init": digest(spec.init, spec.model)} if spec.init else {}
+    return {"settings": settings, "data": src.digest, **known}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it comes back from JSON; those of a list are one text, as they stand on the command line."""
+    return " ".join(value) or None if isinstance(value, tuple) else value
 
 
 def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log) -> None:
@@ -163,7 +218,7 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
 
 
 def _resume(
-    training: "Training", identity: dict[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
+    training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
     """Brings `training` to the state of the checkpoint, if there is one.
 
@@ -179,7 +234,7 @@ def _resume(
         return
     with open_store(checkpoint.path, "model") as saved:
         done = len(saved.array("history/loss"))
-        check_same_run(saved, identity)
+        check_same_run(saved, run)
         if done > spec.epochs:
             raise UsageError(f"{checkpoint.path} is past epoch {done}: ask for --epochs {done} or more")
         training.resume(saved)
@@ -187,7 +242,7 @@ def _resume(
 
 
 def _train(
-    training: "Training", identity: dict[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
+    training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
     """Trains until the last epoch or until patience ends, with a line and a checkpoint an epoch."""
     from ..learn.schedule import learning_rate
@@ -198,10 +253,10 @@ def _train(
     last = 0 if _out_of_patience(training, spec) else spec.epochs
     log.total(max(0, last - len(training.history)) * rows)
     for epoch in training.epochs(last, rate, spec.precision == "bfloat16", log.advance):
-        log.note(_line(epoch, spec.epochs, rows, training.kept is epoch))
+        log.note(_line(epoch, spec.epochs, rows, training.kept is epoch, training.select))
         if checkpoint is not None:
             with create_store(checkpoint.path) as writer:
-                training.save(writer, identity)
+                training.save(writer, run)
         if _out_of_patience(training, spec):
             break
 
@@ -212,11 +267,13 @@ def _out_of_patience(training: "Training", spec: TrainSpec) -> bool:
     return len(training.history) - training.kept.epoch >= spec.patience
 
 
-def _line(epoch: "Epoch", epochs: int, rows: int, best: bool) -> str:
+def _line(epoch: "Epoch", epochs: int, rows: int, best: bool, select: str) -> str:
+    """What is told of an epoch. The fold that is left out chooses nothing, so no epoch is called the best on it."""
+    where, mark = ("the fold's", "") if select == "last" else ("validation", " (best)" if best else "")
     return (
         f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
-        f"validation loss {epoch.validation_loss:.4f}, accuracy {_percent(epoch.validation_accuracy)}"
-        f"{' (best)' if best else ''}; {rows / epoch.seconds:,.0f} images/s"
+        f"{where} loss {epoch.validation_loss:.4f}, accuracy {_percent(epoch.validation_accuracy)}"
+        f"{mark}; {rows / epoch.seconds:,.0f} images/s"
     )
 
 

@@ -8,6 +8,8 @@ from torch.nn import functional
 from ..ops.augment import GRAY, Recipe, holes, lights, matrices
 
 _AFFINE = ("scale", "rotation", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
+#: What `Augment.draw` may give.
+DRAWN = ("move", "light", "hole")
 
 
 class Augment:

@@ -1,63 +1,68 @@
-"""Training rows, held in memory as bytes, in the batches of an epoch."""
-
-from collections.abc import Callable, Iterator
+"""Training rows on the device, in the batches of an epoch."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .augment import Augment, transform
 from .inputs import Inputs
-
-#: (images (B, H, W[, C]) uint8, row numbers (B,), epoch) -> images of the same shape: online augmentation.
-Augment = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+from .normalise import planes
 
 
 class Batches:
     """Labelled rows, shuffled anew each epoch: the order is a function of the seed and the epoch alone.
 
-    inputs of N rows, images (N, H, W[, C]) uint8 first; labels (N,) integers; rows (N,) their numbers in their store.
-    The inputs lie on the device whole, where the batches are gathered; with `augment`, which works on arrays, they stay
-    in memory.
+    inputs of N rows, images (N, H, W[, C]) uint8 first; labels (N,) integers, or (N, K) float32 shares of the classes.
+    All lie on the device, where the batches are gathered; images that would not fit there are gathered in memory.
     """
 
     def __init__(
         self,
         inputs: Inputs,
         labels: np.ndarray,
-        rows: np.ndarray,
         *,
         batch: int,
         seed: int,
         device: torch.device,
         augment: Augment | None = None,
     ) -> None:
-        self.rows, self.batch, self.seed, self.device, self.augment = rows, batch, seed, device, augment
-        self.inputs = tuple(torch.from_numpy(values) for values in inputs)
-        self.labels = torch.from_numpy(labels).long().to(device)
-        if augment is None:
-            self.inputs = tuple(values.to(device) for values in self.inputs)
+        self.batch, self.seed, self.device, self.augment = batch, seed, device, augment
+        tensors = [torch.from_numpy(values) for values in inputs]
+        fit = device.type == "cpu" or sum(values.nbytes for values in tensors) < torch.cuda.mem_get_info(device)[0] / 2
+        self.inputs = tuple(values.to(device) if fit else values for values in tensors)
+        labels = torch.from_numpy(labels)
+        self.labels = (labels.float() if labels.ndim == 2 else labels.long()).to(device)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
         return -(-len(self.labels) // self.batch)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        """Batches of inputs, of B rows each, and labels (B,) int64 on the device: every row once.
+    @property
+    def resident(self) -> bool:
+        """Whether the inputs lie on the device."""
+        return self.inputs[0].device.type == self.device.type
 
-        They are of `batch` rows or one fewer where those go into the rows without a small rest, which batch
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each step: `batch` or one fewer where those go into the rows without a small rest, which batch
         normalisation could not bear.
         """
-        order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(len(self.labels))
-        for chosen, where in zip(
-            np.array_split(order, len(self)),
-            torch.from_numpy(order).to(self.device).tensor_split(len(self)),  # one transfer an epoch
-            strict=True,
-        ):
-            yield self._inputs(chosen, where, epoch), self.labels[where]
+        steps, rows = len(self), len(self.labels)
+        return [rows // steps + (step < rows % steps) for step in range(steps)]
 
-    def _inputs(self, chosen: np.ndarray, where: Tensor, epoch: int) -> tuple[Tensor, ...]:
-        if self.augment is None:
-            return tuple(values[where] for values in self.inputs)
-        images, *features = (values.numpy()[chosen] for values in self.inputs)
-        augmented = self.augment(images, self.rows[chosen], epoch)
-        return tuple(torch.from_numpy(values).to(self.device) for values in (augmented, *features))
+    def order(self, epoch: int) -> Tensor:
+        """(N,) int64, in memory: every row once."""
+        generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        return torch.from_numpy(generator.permutation(len(self.labels)))
+
+    def draw(self, epoch: int) -> dict[str, Tensor]:
+        """What augmentation draws for the N rows in an epoch, in memory; see `Augment.draw`."""
+        return {} if self.augment is None else self.augment.draw(epoch)
+
+    def gather(self, where: Tensor, drawn: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The inputs and labels of rows `where` (B,), on the device, the images transformed by what was `drawn`."""
+        at = where if self.resident else where.to("cpu")
+        images, *others = (values[at].to(self.device) for values in self.inputs)
+        if self.augment is not None:
+            images = transform(planes(images), {name: values[where] for name, values in drawn.items()})
+        return (images, *others), self.labels[where]

@@ -1,6 +1,8 @@
 """An unfinished run: a model store of the best epoch so far that also holds all it takes to go on to the bit."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,34 @@ from .modelstore import check_weights
 #: What the model's history keeps of an epoch. Not its seconds: the same command must give the same bytes.
 SERIES = ("loss", "accuracy", "validation_loss", "validation_accuracy", "rate")
 
+#: Most of a run's time that goes into keeping it.
+SHARE = 0.1
+
+
+class Pace:
+    """Says when a run is to be kept again: after the first epoch, and then so that a tenth of the time goes into it."""
+
+    def __init__(self) -> None:
+        self._began, self._spent = time.monotonic(), 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time."""
+        return self._spent <= SHARE * (time.monotonic() - self._began)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Around the work of keeping it."""
+        began = time.monotonic()
+        yield
+        self._spent += time.monotonic() - began
+
 
 def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     """Raises UsageError, naming the setting that differs, unless the checkpoint is of `run`.
 
-    A run is {"settings": a mapping, "data": the digest of its input, "init": that of the weights it begins with}.
+    A run is {"settings": a mapping, "data": the digest of its input, "init": that of the weights it begins with,
+    "teachers": those of its teachers}.
     """
     found = src.documents.get("model", {}).get("run")
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
@@ -37,6 +62,8 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     if found.get("init") != run.get("init"):
         init = run["settings"]["init"]
         raise UsageError(f"{src.name} is of a run that began when {init} held other weights: --force starts over")
+    if found.get("teachers") != run.get("teachers"):
+        raise UsageError(f"{src.name} is of a run that began when its teachers held other weights: --force starts over")
 
 
 def series(history: list[Epoch]) -> dict[str, list[float]]:
@@ -53,25 +80,34 @@ def read_history(src: Reader) -> list[Epoch]:
     return [Epoch(number, *values) for number, values in enumerate(zip(*columns, strict=True), start=1)]
 
 
-def write_state(dst: Writer, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """The latest weights, as arrays `state/weights.NAME`, and the optimiser's memory, as `state/SLOT.NAME`."""
-    for name, values in network.state_dict().items():
-        dst.array(f"state/weights.{name}", values.cpu().numpy())
+def write_state(
+    dst: Writer, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+) -> None:
+    """The latest weights, as arrays `state/weights.NAME`, their average, as `state/average.NAME`, and the optimiser's
+    memory, as `state/SLOT.NAME`.
+    """
+    for slot, module in (("weights", network), ("average", average)):
+        for name, values in module.state_dict().items() if module is not None else ():
+            dst.array(f"state/{slot}.{name}", values.cpu().numpy())
     for name, parameter in network.named_parameters():
         for slot, values in optimizer.state.get(parameter, {}).items():
             if isinstance(values, Tensor):
                 dst.array(f"state/{slot}.{name}", values.cpu().numpy())
 
 
-def read_state(src: Reader, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Brings `network` and `optimizer` to the state that `write_state` wrote."""
+def read_state(
+    src: Reader, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+) -> None:
+    """Brings all of them to the state that `write_state` wrote."""
     slots: dict[str, dict[str, np.ndarray]] = {}
     for key, values in src.arrays("state").items():
         slot, _, name = key.partition(".")
         slots.setdefault(slot, {})[name] = np.asarray(values)
-    weights = slots.pop("weights", {})
-    check_weights(network.state_dict(), weights, src.name)
-    network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
+    for slot, module in (("weights", network), ("average", average)):
+        found = slots.pop(slot, {})
+        if module is not None:
+            check_weights(module.state_dict(), found, src.name)
+            module.load_state_dict({name: torch.from_numpy(values) for name, values in found.items()})
     trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     memory = {
         index: {slot: _like(parameter, slot, found[name]) for slot, found in slots.items() if name in found}

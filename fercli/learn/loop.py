@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import DataError
 from .batches import Batches
 from .infer import log_probabilities, loss_and_accuracy
-from .inputs import Inputs, answer
-from .optimizer import set_rate
+from .inputs import Inputs
+from .step import Epochs, Rule
 
 #: Steps between looks at the losses. Each look waits for the GPU, so it is no more often than a person could notice.
 CHECK_STEPS = 100
@@ -37,60 +37,48 @@ class Epoch:
 
 
 def train(
-    network: nn.Module,
-    normalise: Callable[[Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    criterion: nn.Module,
+    rule: Rule,
     batches: Batches,
     validation: tuple[Inputs, np.ndarray],
     *,
     epochs: Sequence[int],
     rate: Callable[[int], float],
-    bfloat16: bool = False,
-    frozen: Sequence[nn.Module] = (),
+    graphs: bool = False,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[Epoch]:
-    """Trains `network` in place, yielding after each of `epochs` (numbers from 1; those before it are already done).
+    """Trains the network of `rule` in place, yielding after each of `epochs` (numbers from 1; those before are done).
 
-    `criterion` takes logits (B, K) and labels (B,); `validation` is inputs of M rows and labels (M,);
-    `rate` gives the learning rate of a step counted over all epochs from 0; `advance` hears of each batch's rows.
-    The layers in `frozen` stay in evaluation mode.
-    What is random in an epoch depends on the seed of `batches` and the epoch's number alone. Raises Diverged.
+    `validation` is inputs of M rows and labels (M,), answered by the average of the weights where `rule` keeps one;
+    `rate` gives the learning rate of a step counted over all epochs from 0; `graphs`: see `Epochs`; `advance` hears of
+    each batch's rows. What is random in an epoch depends on the seed of `batches` and the epoch's number alone.
+    Raises Diverged.
     """
+    runner, steps = Epochs(rule, batches, graphs), len(batches)
     for epoch in epochs:
         torch.manual_seed(epoch_seed(batches.seed, epoch))
-        began, network = time.perf_counter(), network.train()
-        for layer in frozen:
+        began = time.perf_counter()
+        rule.network.train()
+        for layer in rule.frozen:
             layer.eval()
-        losses = torch.zeros(len(batches), device=batches.device)  # (steps,)
-        hits = torch.zeros((), dtype=torch.int64, device=batches.device)
-        first = (epoch - 1) * len(batches)
-        for step, (inputs, labels) in enumerate(batches.epoch(epoch)):
-            set_rate(optimizer, rate(first + step))
-            with torch.autocast(batches.device.type, torch.bfloat16, enabled=bfloat16):
-                logits = answer(network, normalise, inputs)  # (B, K)
-                loss = criterion(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses[step] = loss.detach()
-            hits += (logits.detach().argmax(1) == labels).sum()
-            if (step + 1) % CHECK_STEPS == 0:
-                _check(losses[: step + 1], epoch)  # waits for the device
-            advance(len(labels))
-        _check(losses, epoch)
+        rates = [rate((epoch - 1) * steps + step) for step in range(steps)]
+        for step, rows in enumerate(runner.run(epoch, rates), start=1):
+            if step % CHECK_STEPS == 0:
+                _check(runner.losses[:step], epoch)  # waits for the device
+            advance(rows)
+        _check(runner.losses, epoch)
         seconds = time.perf_counter() - began
-        answers = log_probabilities(network, normalise, validation[0])
+        network = rule.network if rule.average is None else rule.average
+        answers = log_probabilities(network, rule.normalise, validation[0])
         validation_loss, validation_accuracy = loss_and_accuracy(answers, validation[1])
         if not math.isfinite(validation_loss):  # the last step spoiled the weights
             raise Diverged(f"the validation loss is {validation_loss} after epoch {epoch}: lower --lr")
         yield Epoch(
             epoch,
-            losses.double().mean().item(),
-            hits.item() / len(batches.labels),
+            runner.losses.double().mean().item(),
+            runner.hits.item() / len(batches.labels),
             validation_loss,
             validation_accuracy,
-            rate(first + len(batches) - 1),
+            rates[-1],
             seconds,
         )
 

@@ -13,7 +13,7 @@ IMAGENET = ([255 * 0.485, 255 * 0.456, 255 * 0.406], [255 * 0.229, 255 * 0.224, 
 
 
 class Normalise(nn.Module):
-    """(N, H, W) or (N, H, W, C) uint8 to (N, C, H, W) float32, channels last in memory: (pixel - mean) / deviation.
+    """Images (see `planes`) to (N, C, H, W) float32, channels last in memory: (pixel - mean) / deviation.
 
     `mean` and `deviation` hold one number a channel, in pixel values 0 to 255.
     """
@@ -25,9 +25,16 @@ class Normalise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The images as the network's input, on the device that holds them."""
-        if images.ndim == 3:
-            images = images.unsqueeze(3)  # (N, H, W, 1)
-        return (images.permute(0, 3, 1, 2).float() - self.mean) / self.deviation
+        return (planes(images) - self.mean) / self.deviation
+
+
+def planes(images: Tensor) -> Tensor:
+    """(N, H, W) or (N, H, W, C) uint8 to (N, C, H, W) float32, channels last in memory; such float32 as they are."""
+    if images.dtype != torch.uint8:
+        return images
+    if images.ndim == 3:
+        images = images.unsqueeze(3)  # (N, H, W, 1)
+    return images.permute(0, 3, 1, 2).float()
 
 
 def statistics(images: np.ndarray, kind: str) -> tuple[list[float], list[float]]:

@@ -3,28 +3,52 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
+
+NAMES = ("sgd", "nesterov", "adam", "adamw")
 
 
 def make_optimizer(
     name: str,
-    parameters: Iterable[torch.nn.Parameter],
+    parameters: Iterable[nn.Parameter],
     lr: float,
     *,
     momentum: float,
     beta2: float,
     weight_decay: float,
 ) -> torch.optim.Optimizer:
-    """The optimiser "sgd", "adam" or "adamw".
+    """The optimiser `name`, of NAMES.
 
-    `momentum` is that of sgd and the first beta of adam and adamw, `beta2` their second.
+    `momentum` is that of sgd and nesterov and the first beta of adam and adamw, `beta2` their second.
     """
-    if name == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    if name in ("sgd", "nesterov"):
+        nesterov = name == "nesterov"
+        return torch.optim.SGD(
+            parameters, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
+        )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
     return kind(parameters, lr, betas=(momentum, beta2), weight_decay=weight_decay, fused=True)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Make `rate` the learning rate of the next step."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+class Ascent:
+    """Sharpness-aware minimisation (Foret et al. 2021): the gradient is taken where the loss near by is highest.
+
+    radius: how far along the gradient that is, the norm over all weights (their rho).
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], radius: float) -> None:
+        self._parameters, self._radius = list(parameters), radius
+        self._moved: list[Tensor] = []
+
+    @torch.no_grad()
+    def climb(self) -> None:
+        """Moves the weights to there, by the gradients that they have."""
+        gradients = [parameter.grad for parameter in self._parameters]
+        length = torch.stack(torch._foreach_norm(gradients)).norm()
+        self._moved = torch._foreach_mul(gradients, self._radius / (length + 1e-12))
+        torch._foreach_add_(self._parameters, self._moved)
+
+    @torch.no_grad()
+    def return_(self) -> None:
+        """Moves the weights back."""
+        torch._foreach_sub_(self._parameters, self._moved)

@@ -1,7 +1,7 @@
 """A training run as one object: built from arrays, advanced epoch by epoch, saved as a model or as a checkpoint."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .freeze import compute, row_bytes, split_prefix
 from .inputs import Inputs
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
+from .step import Rule
 
 #: Memory for what frozen layers make of all rows. It is a constant, as the last bits of a result depend on its use.
 FROZEN_BYTES = 2_000_000_000
@@ -28,63 +29,58 @@ class Training:
     classes: tuple[str, ...]
     channels: tuple[str, ...]
     network: nn.Module
-    normalise: nn.Module
-    optimizer: torch.optim.Optimizer
-    criterion: nn.Module
+    rule: Rule  # its network is this one, or what is left of it behind layers that are computed already
     batches: Batches
     validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,)
     trained_on: np.ndarray  # (N, 16) uint8
-    select: str  # "accuracy", "loss" or "last"
+    select: str  # "accuracy" or "loss"
     augment: Any = None  # the recipe behind batches.augment
-    frozen: Sequence[nn.Module] = ()  # the layers that stay as they are
-    behind: nn.Module | None = None  # what is trained where the frozen layers before it are computed already
     history: list[Epoch] = field(default_factory=list)
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
     def epochs(
-        self, last: int, rate: Callable[[int], float], bfloat16: bool, advance: Callable[[int], None]
+        self, last: int, rate: Callable[[int], float], graphs: bool, advance: Callable[[int], None]
     ) -> Iterator[Epoch]:
         """Trains up to epoch `last`, keeping `history` and `best` before each epoch is yielded. See `loop.train`."""
         for epoch in train(
-            self.network if self.behind is None else self.behind,
-            self.normalise,
-            self.optimizer,
-            self.criterion,
+            self.rule,
             self.batches,
             self.validation,
             epochs=range(len(self.history) + 1, last + 1),
             rate=rate,
-            bfloat16=bfloat16,
-            frozen=self.frozen,
+            graphs=graphs,
             advance=advance,
         ):
             self.history.append(epoch)
             if self.kept is epoch:
-                self.best = {name: values.detach().clone() for name, values in self.network.state_dict().items()}
+                answering = self.rule.average or self.network
+                self.best = {name: values.detach().clone() for name, values in answering.state_dict().items()}
             yield epoch
 
-    def compute_frozen(self, bfloat16: bool) -> str:
+    def compute_frozen(self) -> str:
         """Computes what the frozen layers make of each row once for all epochs, where that can be; a note tells.
 
-        It cannot where images are augmented anew in each epoch, where the layers are no plain sequence, or where the
-        results take more than FROZEN_BYTES.
+        It cannot where images are changed anew in each epoch, where others than the layers behind look at them, where
+        the layers are no plain sequence, or where the results take more than FROZEN_BYTES.
         """
-        anew = "the frozen layers are computed anew in every epoch, as "
-        if self.batches.augment is not None:
-            return f"{anew}the images are augmented online"
-        parts = split_prefix(self.network, self.frozen)
+        rule, anew = self.rule, "the frozen layers are computed anew in every epoch, as "
+        if self.batches.augment is not None or rule.mix is not None:
+            return f"{anew}the images are {'augmented online' if rule.mix is None else 'mixed'}"
+        if rule.teachers is not None or rule.average is not None:
+            return f"{anew}{'teachers look at the images' if rule.average is None else 'an average is kept'}"
+        parts = split_prefix(self.network, rule.frozen)
         if parts is None:
             return f"{anew}{self.card.name} is no plain sequence of layers"
         prefix, behind = parts
         shown, labels = self.validation
         rows = len(self.batches.labels), len(labels)
-        size = rows[0] * row_bytes(prefix, self.normalise, self.batches.inputs, bfloat16)
-        size += rows[1] * row_bytes(prefix, self.normalise, shown, False)
+        size = rows[0] * row_bytes(prefix, rule.normalise, self.batches.inputs, rule.bfloat16)
+        size += rows[1] * row_bytes(prefix, rule.normalise, shown, False)
         if size > FROZEN_BYTES:
             return f"{anew}their results would take {size / 1e9:.1f} GB, more than {FROZEN_BYTES / 1e9:g} GB"
-        self.batches.inputs = (compute(prefix, self.normalise, self.batches.inputs, bfloat16),)
-        self.validation = ((compute(prefix, self.normalise, shown, False),), labels)
-        self.normalise, self.behind = nn.Identity(), behind
+        self.batches.inputs = (compute(prefix, rule.normalise, self.batches.inputs, rule.bfloat16),)
+        self.validation = ((compute(prefix, rule.normalise, shown, False),), labels)
+        self.rule = replace(rule, network=behind, normalise=nn.Identity())
         return f"the frozen layers are computed once: {size / 1e6:,.1f} MB"
 
     @property
@@ -110,12 +106,12 @@ class Training:
             run,
         )
         if run is not None:
-            checkpoint.write_state(dst, self.network, self.optimizer)
+            checkpoint.write_state(dst, self.network, self.rule.optimizer, self.rule.average)
 
     def resume(self, src: Reader) -> None:
         """Goes back to where the checkpoint `src` was written."""
         self.history = checkpoint.read_history(src)
-        checkpoint.read_state(src, self.network, self.optimizer)
+        checkpoint.read_state(src, self.network, self.rule.optimizer, self.rule.average)
         best = {name: np.asarray(values) for name, values in src.arrays("weights").items()}
         modelstore.check_weights(self.network.state_dict(), best, src.name)
         self.best = {name: torch.from_numpy(values) for name, values in best.items()}

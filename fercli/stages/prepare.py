@@ -1,6 +1,7 @@
 """What a training run begins with: the network with its first weights, the data, and all that trains it."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,23 @@ from torch import nn
 
 from .. import models
 from ..errors import DataError
-from ..learn.batches import Augment, Batches
+from ..learn.augment import Augment
+from ..learn.batches import Batches
 from ..learn.freeze import freeze
 from ..learn.loop import epoch_seed
-from ..learn.modelstore import Card
+from ..learn.mix import Mix
+from ..learn.modelstore import Card, load
 from ..learn.normalise import Normalise, statistics
-from ..learn.optimizer import make_optimizer
+from ..learn.optimizer import Ascent, make_optimizer
 from ..learn.rows import Rows, check_features, read_digests, read_inputs
+from ..learn.step import Rule
+from ..learn.teach import Teachers
 from ..learn.training import Training, class_weights
 from ..learn.transfer import head_of, transfer
 from ..learn.weights import read_weights
 from ..models.inputs import columns
-from ..ops.augment import Recipe, augment
-from ..store import Reader
+from ..ops.augment import Recipe
+from ..store import Reader, open_store
 from .runner import Log
 
 if TYPE_CHECKING:
@@ -49,27 +54,80 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     mean, deviation = statistics(inputs[0], spec.normalise)
     weight = class_weights(label[rows.train], len(src.classes)) if spec.class_weights == "balanced" else None
     recipe = src.documents.get("augment")
+    rule = _rule(network, Normalise(mean, deviation).to(device), frozen, weight, src, spec, size, device)
+    taught = [model.trained_on for model in rule.teachers.models] if rule.teachers else []
     return Training(
         card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict()),
         classes=src.classes,
         channels=src.channels,
         network=network,
-        normalise=Normalise(mean, deviation).to(device),
-        optimizer=make_optimizer(
-            spec.optimizer, [one for one in network.parameters() if one.requires_grad], spec.lr,
-            momentum=spec.momentum, beta2=spec.beta2, weight_decay=spec.weight_decay,
-        ),
-        criterion=torch.nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
+        rule=rule,
         batches=Batches(
-            inputs, label[rows.train], rows.train,
-            batch=spec.batch, seed=spec.seed, device=device, augment=_online(recipe),
+            inputs, _targets(src, rows.train, label, spec), batch=spec.batch, seed=spec.seed, device=device,
+            augment=_online(recipe, rows.train, size),
         ),
         validation=(read_inputs(src, reads, rows.validation), label[rows.validation]),
-        trained_on=np.concatenate([read_digests(src)[rows.train], known]),
+        trained_on=np.concatenate([read_digests(src)[rows.train], known, *taught]),
         select=spec.select,
         augment=recipe,
-        frozen=frozen,
     )  # fmt: skip
+
+
+def _rule(
+    network: nn.Module, normalise: nn.Module, frozen: Sequence[nn.Module], weight: torch.Tensor | None,
+    src: Reader, spec: "TrainSpec", size: int, device: torch.device,
+) -> Rule:  # fmt: skip
+    """What a step does, as the settings say. `weight`: one number a class, or None."""
+    trained = [one for one in network.parameters() if one.requires_grad]
+    optimizer = make_optimizer(
+        spec.optimizer, trained, spec.lr,
+        momentum=spec.momentum, beta2=spec.beta2, weight_decay=spec.weight_decay,
+    )  # fmt: skip
+    mix = Mix(spec.mixup, spec.cutmix, len(src.classes), size, spec.seed) if spec.mixup or spec.cutmix else None
+    return Rule(
+        network,
+        normalise,
+        optimizer,
+        nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
+        bfloat16=spec.precision == "bfloat16",
+        frozen=frozen,
+        mix=mix,
+        teachers=_teachers(src, spec, size, device) if spec.teacher else None,
+        clip=spec.clip,
+        ascent=Ascent(trained, spec.sam) if spec.sam else None,
+        average=copy.deepcopy(network).requires_grad_(False) if spec.ema else None,
+        decay=spec.ema or 0.0,
+    )
+
+
+def _teachers(src: Reader, spec: "TrainSpec", size: int, device: torch.device) -> Teachers:
+    """The models whose answers are learnt. Raises DataError unless they take the same images to the same classes."""
+    models = []
+    for name in spec.teacher:
+        with open_store(name, "model") as store:
+            model = load(store, device)
+        ours, theirs = (src.channels, size, src.classes), (model.channels, model.card.size, model.classes)
+        if ours != theirs or model.columns != ("image",):
+            raise DataError(f"{name} cannot teach: it takes {_taken(theirs)}, and {src.name} holds {_taken(ours)}")
+        models.append(model)
+    return Teachers(models, spec.teacher_weight, spec.temperature)
+
+
+def _taken(what: tuple[tuple[str, ...], int, tuple[str, ...]]) -> str:
+    channels, size, classes = what
+    return f"{'-'.join(channels)} images of {size}x{size} pixels for {', '.join(classes)}"
+
+
+def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, spec: "TrainSpec") -> np.ndarray:
+    """What is learnt of `rows`: their labels (N,), or with --votes (N, K) float32 shares, which sum to 1."""
+    if not spec.votes:
+        return label[rows]
+    if "votes" not in src.columns:
+        raise DataError(f"{src.name} has no votes to learn: leave --votes out, or ingest a data set that brings them")
+    votes = src.column("votes")[rows]
+    total = votes.sum(axis=1, keepdims=True)
+    alone = np.eye(len(src.classes), dtype=np.float32)[label[rows]]  # for a row on which nobody voted
+    return np.where(total > 0, votes / np.maximum(total, 1e-9), alone).astype(np.float32)
 
 
 def _begin(
@@ -86,12 +144,11 @@ def _begin(
     return weights.trained_on
 
 
-def _online(recipe: dict[str, Any] | None) -> Augment | None:
-    """The augmentation that the store asks for, as a function of (images, rows, epoch)."""
+def _online(recipe: dict[str, Any] | None, rows: np.ndarray, size: int) -> Augment | None:
+    """The augmentation that the store asks for, of training rows `rows` (N,) with images of a side of `size` px."""
     if recipe is None:
         return None
     try:
-        made = Recipe(**recipe)
+        return Augment(Recipe(**recipe), rows, size)
     except TypeError as error:
         raise DataError(f"the augmentation that comes with the data is damaged: {error}") from error
-    return lambda images, rows, epoch: augment(images, made, rows, epoch)

@@ -35,15 +35,28 @@ class TrainSpec(Spec):
         metavar="MODEL.h5|FILE.pth|FILE.safetensors|imagenet",
     )
     freeze: int | None = option(None, "Leave the first so many convolutions as they are.", low=1, metavar="K")
-    optimizer: str = option("adam", "Rule that moves the weights.", choices=("sgd", "adam", "adamw"))
+    optimizer: str = option("adam", "Rule that moves the weights.", choices=("sgd", "nesterov", "adam", "adamw"))
     lr: float = option(1e-3, "Learning rate, at its highest.", low=0)
-    momentum: float = option(0.9, "Momentum of sgd, first beta of adam and adamw.", low=0, high=0.9999)
+    momentum: float = option(0.9, "Momentum of sgd and nesterov, first beta of adam and adamw.", low=0, high=0.9999)
     beta2: float = option(0.999, "Second beta of adam and adamw.", low=0, high=0.999999)
     weight_decay: float = option(0.0, "L2 penalty on the weights (adamw: decay apart from the gradient).", low=0)
-    schedule: str = option("constant", "Learning rate over the steps.", choices=("constant", "cosine"))
+    schedule: str = option("constant", "Learning rate over the steps.", choices=("constant", "cosine", "onecycle"))
     warmup: float = option(0.0, "Epochs over which the learning rate rises from 0.", low=0)
+    clip: float | None = option(None, "Longest gradient, the norm over all weights.", low=0)
+    sam: float | None = option(
+        None, "Take the gradient where the loss is highest, so far away: sharpness-aware.", low=0, metavar="RHO"
+    )
+    ema: float | None = option(
+        None, "Keep this share of the average of the weights each step, and use the average.", low=0, high=0.999999
+    )
     dropout: float | None = option(None, "Rate of every dropout layer. [default: the model's own]", low=0, high=0.99)
     label_smoothing: float = option(0.0, "Share of each label spread over all classes.", low=0, high=0.99)
+    mixup: float = option(0.0, "Mix pictures two by two, the shares drawn from Beta(A, A).", low=0, metavar="A")
+    cutmix: float = option(0.0, "Paste a part of one picture into another, likewise.", low=0, metavar="A")
+    votes: bool = option(False, "Learn how the votes for each class are shared, where the store has them.")
+    teacher: tuple[str, ...] = option((), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5")
+    teacher_weight: float = option(0.5, "Share of the loss that the teachers' answers have.", low=0, high=1)
+    temperature: float = option(2.0, "How soft the teachers' answers are learnt.", low=0.1)
     class_weights: str = option(
         "none", "Weigh classes alike, however many rows each has.", choices=("none", "balanced")
     )
@@ -70,6 +83,7 @@ class TrainSpec(Spec):
         "Arithmetic of the steps; bfloat16 is faster where the hardware has it.",
         choices=("float32", "bfloat16"),
     )
+    compile: str = option("auto", "On a GPU, repeat a step as one CUDA graph.", choices=("auto", "none"))
     device: str = option("auto", "Where to train.", choices=("auto", "cpu", "cuda"))
     threads: int | None = option(None, "CPU threads. [default: one a core]", low=1)
     seed: int = option(0, "Seed of all that is random.", low=0)
@@ -139,7 +153,7 @@ def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Sta
     def named(spec: TrainSpec) -> list[str]:
         from ..learn.weights import digest
 
-        return [digest(spec.init, spec.model)] if spec.init else []
+        return [digest(name, spec.model) for name in (spec.init, *spec.teacher) if name]
 
     return Stage("train", partial(work, checkpoint=checkpoint), named=named)
 
@@ -170,7 +184,7 @@ def fit(
         _tell_oddities(training, rows, spec, log)
         _resume(training, run, checkpoint, spec, log)
         if spec.freeze:
-            log.note(training.compute_frozen(spec.precision == "bfloat16"))
+            log.note(training.compute_frozen())
         try:
             _train(training, run, checkpoint, spec, log)
         except Diverged as error:
@@ -187,18 +201,15 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     """
     from ..learn.weights import digest
 
-    settings = {name: _plain(value) for name, value in spec.as_dict().items()}
+    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher")}
     if spec.fold is None and not spec.search:
-        del settings["patience"]
+        del settings["patience"], settings["compile"]
         if spec.schedule == "constant":
             del settings["epochs"]
-    known = {"init": digest(spec.init, spec.model)} if spec.init else {}
+    known: dict[str, Any] = {"init": digest(spec.init, spec.model)} if spec.init else {}
+    if spec.teacher:
+        known["teachers"] = [digest(name, spec.model) for name in spec.teacher]
     return {"settings": settings, "data": src.digest, **known}
-
-
-def _plain(value: Any) -> Any:
-    """A setting as it comes back from JSON; those of a list are one text, as they stand on the command line."""
-    return " ".join(value) or None if isinstance(value, tuple) else value
 
 
 def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log) -> None:
@@ -245,17 +256,20 @@ def _train(
     training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
     """Trains until the last epoch or until patience ends, with a line and a checkpoint an epoch."""
+    from ..learn.checkpoint import Pace
     from ..learn.schedule import learning_rate
+    from ..learn.step import capturable
 
     steps, rows = len(training.batches), len(training.batches.labels)
     total, warmup = spec.epochs * steps, round(spec.warmup * steps)
     rate = partial(learning_rate, steps=total, peak=spec.lr, schedule=spec.schedule, warmup=warmup)
     last = 0 if _out_of_patience(training, spec) else spec.epochs
     log.total(max(0, last - len(training.history)) * rows)
-    for epoch in training.epochs(last, rate, spec.precision == "bfloat16", log.advance):
+    graphs, pace = capturable(training.batches, spec.compile), Pace()
+    for epoch in training.epochs(last, rate, graphs, log.advance):
         log.note(_line(epoch, spec.epochs, rows, training.kept is epoch, training.select))
-        if checkpoint is not None:
-            with create_store(checkpoint.path) as writer:
+        if checkpoint is not None and pace.due:
+            with pace.keeping(), create_store(checkpoint.path) as writer:
                 training.save(writer, run)
         if _out_of_patience(training, spec):
             break

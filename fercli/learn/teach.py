@@ -1,0 +1,30 @@
+"""Distillation: a network learns what others answer, beside the labels (Hinton et al. 2015)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .inputs import answer
+from .modelstore import Model
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Trained models, of whose softened probabilities the mean is learnt. They see the pictures as the pupil does."""
+
+    models: Sequence[Model]
+    weight: float  # of the teachers' answer, 0 to 1; the labels have the rest
+    temperature: float
+
+    def blend(self, loss: Tensor, logits: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The loss with the teachers' part, T^2 times the cross-entropy of answers softened by T. logits: (B, K)."""
+        with torch.no_grad():
+            soft = [
+                (answer(model.network, model.normalise, inputs).float() / self.temperature).softmax(1)
+                for model in self.models
+            ]
+        taught = functional.cross_entropy(logits.float() / self.temperature, torch.stack(soft).mean(0))
+        return (1 - self.weight) * loss + self.weight * self.temperature**2 * taught

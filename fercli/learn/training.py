@@ -33,7 +33,7 @@ class Training:
     batches: Batches
     validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,)
     trained_on: np.ndarray  # (N, 16) uint8
-    select: str  # "accuracy" or "loss"
+    select: str  # "accuracy", "loss" or "last"
     augment: Any = None  # the recipe behind batches.augment
     history: list[Epoch] = field(default_factory=list)
     best: Mapping[str, Tensor] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError, UsageError
-from ..store import replacing
+from ..store import cached, replacing
 
 TIMEOUT = 30  # seconds without a byte
 
@@ -26,8 +25,7 @@ class Published:
     @property
     def path(self) -> Path:
         """Where it is kept here."""
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "fercli" / self.url.rpartition("/")[2]
+        return cached(self.url.rpartition("/")[2])
 
 
 #: Weights for ImageNet by the model that takes them. This one is torchvision's (BSD-3-Clause), 244 MB.

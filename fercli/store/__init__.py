@@ -2,6 +2,7 @@
 
 from .atomic import check_writable, replacing
 from .block import Block, block_rows, concatenate, objects, take
+from .cache import cached
 from .pipe import is_store
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
@@ -14,6 +15,7 @@ __all__ = [
     "Reader",
     "Writer",
     "block_rows",
+    "cached",
     "check_stdout",
     "check_writable",
     "concatenate",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fercli.ops.geometry import crop, face, grow, scaled, shrink, square
+from fercli.ops.geometry import crop, face, grow, overlap, scaled, shrink, square
 
 BOXES = hnp.arrays(np.float32, (3, 4), elements=st.floats(1, 500, width=32))
 GRAY = np.random.default_rng(7).integers(0, 256, (30, 40), dtype=np.uint8)
@@ -80,3 +80,19 @@ def test_a_face_is_a_square_of_the_size_with_its_shape_kept() -> None:
     assert (found == 255).sum(axis=0).tolist() == [10] * 20  # half the height, all the width
     wide = face(image, np.array([30, 40, 40, 20]), 0.5, 20)
     assert int(wide.sum()) == pytest.approx(255 * 10 * 5, rel=0.01)  # the box is half as large in it
+
+
+def test_overlap_of_all_pairs_is_the_shared_area_over_the_joint_one() -> None:
+    one = np.array([[0, 0, 10, 10], [5, 0, 10, 10]], np.float32)
+    other = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [20, 0, 5, 5], [0, 0, 0, 0]], np.float32)
+    found = overlap(one[:, None], other)
+    assert found == pytest.approx(np.array([[1, 1 / 2, 0, 0], [1 / 3, 25 / 125, 0, 0]]))
+    assert overlap(other[3], other[3]) == 0
+
+
+@given(BOXES, BOXES)
+def test_overlap_is_a_share_and_the_same_both_ways(one: np.ndarray, other: np.ndarray) -> None:
+    found = overlap(one, other)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found == overlap(other, one)).all()
+    assert overlap(one, one) == pytest.approx(1)

@@ -52,3 +52,13 @@ def crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 def face(image: np.ndarray, box: np.ndarray, margin: float, size: int) -> np.ndarray:
     """(size, size[, 3]) uint8: the square around a box with a margin, cropped and resized."""
     return resize(crop(image, square(grow(box, margin))), size, size)
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union, 0 to 1, of boxes (..., 4) that broadcast: `overlap(a[:, None], b)` for all pairs."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    low = np.maximum(one[..., :2], other[..., :2])
+    high = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
+    shared = np.maximum(high - low, 0).prod(axis=-1)
+    either = one[..., 2:].prod(axis=-1) + other[..., 2:].prod(axis=-1) - shared
+    return np.minimum(shared / np.where(either > 0, either, 1), 1)

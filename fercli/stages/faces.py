@@ -1,6 +1,8 @@
 """Photos in, prediction rows out: searched, cropped and classified as they stream by, faces of many photos a batch."""
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -10,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..layouts.archive import Archive
-from ..layouts.files import IMAGE_SUFFIXES, Folder, Source, is_image
+from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..ops.image import digest
 from ..ops.parallel import ordered_map
 from ..store import Block, objects
@@ -27,11 +29,17 @@ Answer = Callable[[np.ndarray, np.ndarray], Block]
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo to label: what to call it, how to get its file's bytes or its pixels, and columns that its rows carry."""
+    """A photo to label: what to call it, how to get its file's bytes or its pixels, and columns that its rows carry.
+
+    `name` is a relative path for what is made of it, which no other photo of the run has; `path` is its file, where it
+    has one of its own.
+    """
 
     source: str
     read: Callable[[], bytes | np.ndarray]
     carried: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    path: str = ""
 
 
 def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: Log) -> Iterator[Block]:
@@ -89,20 +97,45 @@ def _spread(values: np.ndarray, answered: np.ndarray) -> np.ndarray:
     return spread
 
 
-def photos_in(sources: Iterable[Source]) -> Iterator[Photo]:
+def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
     """The photos of folders, archives and lists, called by the paths under which the person finds them.
 
     Raises DataError for a folder or an archive without a photo, and for what is drawn.
     """
+    unique = _Unique()
     for source in sources:
         if isinstance(source, Folder | Archive):
-            names = [name for name in source.names() if is_image(name)]
-            if not names:
+            if not source.photos:
                 raise DataError(f"{source.path} holds no photos: fer predict reads {', '.join(IMAGE_SUFFIXES)}")
-            called = [(name, f"{source.path.rstrip('/')}/{name}") for name in names]
-        else:
-            called = [(name, name if source.flat else source.path) for name in source.names()]
-        if not called:
+            root = source.path.rstrip("/")
+            inside = f"{os.path.basename(os.path.abspath(source.path))}/" if len(sources) > 1 else ""
+            for name in source.photos:
+                path = f"{root}/{name}" if isinstance(source, Folder) else ""
+                yield Photo(f"{root}/{name}", partial(source.read, name), {}, unique(inside + name, root), path)
+            continue
+        if not source.names():
             raise DataError(f"{source.path} is no photo: draw it into a store with fer ingest, and label that")
-        for name, path in called:
-            yield Photo(path, partial(source.read, name))
+        for name in source.names():
+            called = name if source.flat else source.path
+            path = called if os.path.isfile(called) else ""
+            yield Photo(called, partial(source.read, name), {}, unique(relative(called), called), path)
+
+
+def relative(path: str) -> str:
+    """A path below whatever folder it is joined to: as it is, or its last part if it leads elsewhere."""
+    plain = os.path.normpath(path)
+    return os.path.basename(plain) if os.path.isabs(plain) or plain.startswith("..") else plain
+
+
+class _Unique:
+    """Tells names apart: one that another photo has gets a suffix made of where its photo comes from."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str, origin: str) -> str:
+        if name in self._taken:
+            stem, suffix = os.path.splitext(name)
+            name = f"{stem}-{hashlib.blake2b(os.fsencode(origin), digest_size=4).hexdigest()}{suffix}"
+        self._taken.add(name)
+        return name

@@ -1,8 +1,8 @@
-"""What several families build with: the size check and the two kinds of normalised convolution."""
+"""What several families build with: the size check, two kinds of normalised convolution, and the residual unit."""
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UsageError
 
@@ -40,3 +40,27 @@ def separable(inputs: int, outputs: int) -> nn.Module:
             norm=nn.BatchNorm2d(outputs),
         )
     )
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, equations 1 and 2): relu(f(x) + x).
+
+    Where the shape changes, the shortcut is a 1x1 convolution (their option B).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride > 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
+        shortcut = maps if self.downsample is None else self.downsample(maps)
+        maps = self.relu(self.bn1(self.conv1(maps)))
+        return self.relu(self.bn2(self.conv2(maps)) + shortcut)

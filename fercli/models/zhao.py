@@ -15,7 +15,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from . import model
-from .blocks import check_size, convolution, separable
+from .blocks import ResidualUnit, check_size, convolution, separable
 from .layers import Dropout
 
 DEVIATION = 0.04
@@ -119,30 +119,6 @@ def zhao_separable(classes: int, channels: int, size: int) -> nn.Module:
         flatten=nn.Flatten(),  # (N, 7)
     )
     return nn.Sequential(OrderedDict(trunk=nn.Sequential(trunk), head=nn.Sequential(head))).apply(_draw)
-
-
-class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016, equations 1 and 2): relu(f(x) + x).
-
-    Where the shape changes, the shortcut is a 1x1 convolution (their option B).
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride > 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
-        shortcut = maps if self.downsample is None else self.downsample(maps)
-        maps = self.relu(self.bn1(self.conv1(maps)))
-        return self.relu(self.bn2(self.conv2(maps)) + shortcut)
 
 
 class SeparableModule(nn.Module):

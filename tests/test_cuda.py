@@ -1,0 +1,61 @@
+"""What runs on a GPU, where there is one."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fercli.ops.augment import Recipe
+from fercli.stages.train import TrainSpec
+from fercli.store import open_store
+
+from .learning import write_bands
+from .test_train import train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
+
+SPEC = TrainSpec(model="njoku", epochs=3, batch=16, lr=1e-3, device="cuda", dropout=0.0, seed=7)
+RECIPE = dataclasses.asdict(Recipe(rotation=20.0, horizontal_flip=0.5, contrast=0.2, erase=0.1, seed=3))
+SETTINGS = [
+    {},
+    {"optimizer": "nesterov", "schedule": "onecycle", "lr": 1e-2, "clip": 1.0},
+    {"optimizer": "adamw", "ema": 0.9, "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1},
+    {"sam": 0.05, "optimizer": "sgd"},
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bands(tmp_path_factory.mktemp("cuda") / "data.h5", train=250, documents={"augment": RECIPE})
+
+
+def losses(path: Path) -> np.ndarray:
+    with open_store(path, "model") as src:
+        return np.concatenate([src.array("history/loss"), src.array("history/validation_loss")])
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_captured_step_does_what_the_plain_one_does(data: Path, tmp_path: Path, settings: dict) -> None:
+    for compile_ in ("auto", "none"):
+        train(data, tmp_path / f"{compile_}.h5", dataclasses.replace(SPEC, compile=compile_, **settings))
+    assert losses(tmp_path / "auto.h5") == pytest.approx(losses(tmp_path / "none.h5"), rel=0.02)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_gpu_and_a_cpu_learn_alike(data: Path, tmp_path: Path, settings: dict) -> None:
+    for device in ("cuda", "cpu"):
+        train(data, tmp_path / f"{device}.h5", dataclasses.replace(SPEC, device=device, **settings))
+    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05)
+
+
+def test_a_step_in_bfloat16_is_captured_too(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "m.h5", dataclasses.replace(SPEC, precision="bfloat16", epochs=8))
+    assert losses(tmp_path / "m.h5")[7] < losses(tmp_path / "m.h5")[0]
+
+
+def test_a_teacher_is_heard_in_a_captured_step(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "t.h5", SPEC)
+    train(data, tmp_path / "p.h5", dataclasses.replace(SPEC, teacher=(str(tmp_path / "t.h5"),), model="zhao-separable"))
+    assert np.isfinite(losses(tmp_path / "p.h5")).all()

@@ -39,7 +39,8 @@ def tell(console: Console, outcome: Outcome) -> None:
     elif outcome.dry_run:
         text = f"{where} would be written"
     else:
-        text = f"{'the model' if outcome.stage == 'train' else counted(outcome.rows, 'row')} to {where}"
+        made = "the model" if outcome.stage == "train" and not outcome.rows else counted(outcome.rows, "row")
+        text = f"{made} to {where}"
         if outcome.failures:
             text += f", {len(outcome.failures):,} failed"
     console.summary(text, outcome.as_dict(), outcome.failures)

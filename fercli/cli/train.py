@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from ..recipes.recipe import load
-from ..stages.train import Checkpoint, TrainSpec, stage
+from ..stages import crossval, search, train
+from ..stages.train import Checkpoint, TrainSpec
 from . import options
 from .stage import run_stage
 
@@ -17,17 +18,26 @@ from .stage import run_stage
 def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     """Train a network on the train rows; the model of the best epoch in validation is kept.
 
-    After every epoch the run is saved in OUT.checkpoint. A rerun of a command that was cut off goes on from there, with
-    or without --resume; --force starts over.
+    The run is saved in OUT.checkpoint as it goes. A rerun of a command that was cut off goes on from there, with or
+    without --resume; --force starts over.
+
+    With --fold all the rows are cross-validated over the folds of fer split --folds: OUT holds the predictions of each
+    row by a network trained without its fold, for fer eval. The last epoch is kept, or with --holdout the best on
+    pictures held out of the training rows; the fold that is left out never chooses. --fold 3 does one fold, and fer
+    eval takes the stores of all of them.
 
     \b
       fer train --recipe njoku faces.h5 -o model.h5
       fer train --model njoku --epochs 20 --holdout 0.1 faces.h5 -o model.h5
       fer train --init model.h5 --freeze 2 jaffe.h5 -o jaffe-model.h5
+      fer train --fold all --holdout 0.1 folds.h5 -o predictions.h5
+      fer train --search dropout=0.1,0.2,0.3 faces.h5 -o model.h5
       fer ingest fer2013.csv | fer train --recipe njoku --resume -o model.h5
     """
     checkpoint = Checkpoint.beside(arguments["output"], resume, arguments["force"])
     settings = load(recipe).settings("train") if recipe else None
-    run_stage(stage(checkpoint), TrainSpec, arguments, settings)
+    spec = options.given(TrainSpec, arguments, settings)
+    work = crossval if spec.fold is not None else search if spec.search else train
+    run_stage(train.stage(checkpoint, work.run), TrainSpec, arguments, settings)
     if checkpoint and not arguments["dry_run"]:
         checkpoint.remove()

@@ -114,7 +114,29 @@ class Predictor:
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
         else:
-            yield from self._over_crops(src, rows, label, log)
+            yield from self.over_crops(src, rows, label, log)
+
+    def over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
+        """Prediction blocks for the crops in `rows` of a store, None for all.
+
+        `label` (N,) int16 has the labels of all its rows among the model's classes, None where it has no labels.
+        """
+        from ..learn.rows import make_digests
+
+        check_fit(self.model, src)
+        numbers = np.arange(src.rows) if rows is None else rows
+        columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
+        first = 0
+        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS)):
+            inputs = [block.pop(name) for name in self.model.columns]
+            digests = block["digest"] if "digest" in block else make_digests(inputs[0])
+            parent = numbers[first : first + len(digests)]
+            if label is not None:
+                block["label"] = label[parent]
+            block.setdefault("source", objects(f"row {row}" for row in parent))
+            yield {**block, **self._answer(inputs, digests), "parent": parent}
+            first += len(digests)
+            log.advance(len(digests))
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`."""
@@ -140,24 +162,6 @@ class Predictor:
         if not len(rows):
             raise DataError(f"{src.name} has no rows of {self.spec.split}: fer info {src.name} shows what it has")
         return rows
-
-    def _over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
-        from ..learn.rows import make_digests
-
-        check_fit(self.model, src)
-        numbers = np.arange(src.rows) if rows is None else rows
-        columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
-        first = 0
-        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS)):
-            inputs = [block.pop(name) for name in self.model.columns]
-            digests = block["digest"] if "digest" in block else make_digests(inputs[0])
-            parent = numbers[first : first + len(digests)]
-            if label is not None:
-                block["label"] = label[parent]
-            block.setdefault("source", objects(f"row {row}" for row in parent))
-            yield {**block, **self._answer(inputs, digests), "parent": parent}
-            first += len(digests)
-            log.advance(len(digests))
 
     def _over_photos_of(
         self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log

@@ -1,11 +1,11 @@
 """`train`: labelled images in, the model of the best epoch out. torch is imported when the stage runs, not before.
 
-Several trainings in one run stand on `fit` too: over folds in `crossval`, over settings in `search`.
+Several trainings in one run (`several`) stand on `fit` too: over folds in `crossval`, over settings in `search`.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ class Checkpoint:
     path: Path
     resume: bool = False
     force: bool = False
-    finished: bool = False  # whether the run that it kept has come to its end
+    finished: list[Path] = field(default_factory=list)  # files of a run that has come to its end
 
     @classmethod
     def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
@@ -119,9 +119,9 @@ class Checkpoint:
         return None
 
     def remove(self) -> None:
-        """Removes the file of a finished run, once the output is in its place; any other stays."""
-        if self.finished:
-            self.path.unlink(missing_ok=True)
+        """Removes the files of a finished run, once the output is in its place; any other stays."""
+        for path in self.finished:
+            path.unlink(missing_ok=True)
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -138,7 +138,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     training = fit(src, rows, spec, identity(src, spec), log, checkpoint)
     training.save(dst)
     if checkpoint is not None:
-        checkpoint.finished = True
+        checkpoint.finished = [checkpoint.path]
     kept = training.kept
     accuracy = _percent(kept.validation_accuracy)
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
@@ -202,8 +202,9 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     from ..learn.weights import digest
 
     settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher")}
+    del settings["compile"]
     if spec.fold is None and not spec.search:
-        del settings["patience"], settings["compile"]
+        del settings["patience"]
         if spec.schedule == "constant":
             del settings["epochs"]
     known: dict[str, Any] = {"init": digest(spec.init, spec.model)} if spec.init else {}

@@ -1,0 +1,97 @@
+"""`fer train --fold`: cross-validation, of which the out-of-fold predictions are kept and no model.
+
+Each fold is left out in its turn: a network is trained on the rows of the other folds, with the copies that
+augmentation made of them, and answers the rows of the fold that are no copies. So every answer is that of a network
+which did not see the picture, and `fer eval` tells what they are worth together and fold by fold. The splits of a store
+play no part, and its predictions carry none.
+"""
+
+import numpy as np
+
+from ..errors import UsageError
+from ..store import Block, Reader, Writer, concatenate, open_store, take
+from .predict import Predictor, PredictSpec
+from .runner import Log
+from .several import Several, several
+from .train import Checkpoint, TrainSpec
+
+
+def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
+    """Writes the predictions of the rows of each fold that `spec.fold` names to `dst`, in the order of `src`.
+
+    The columns are those of `fer predict` and `fold`. With a holdout the epoch of each training is chosen on a part of
+    its training pictures; without one the last is taken, and never one by the fold that is left out. Folds that are
+    done are kept beside the output: a run that was killed and goes on ends with the same bytes on a CPU.
+
+    Raises DataError and UsageError as `train.run`, and for folds that are not there, or that leave nothing to learn.
+    """
+    from ..learn.rows import check_images, choose_fold
+
+    check_images(src)
+    folds = _chosen(src, spec.fold)
+    parts = {fold: choose_fold(src, fold, spec.holdout, spec.seed) for fold in folds}  # all, before the work begins
+    if not spec.holdout:
+        log.note("no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out")
+    with several(src, spec, checkpoint, log) as trainings:
+        answers = _finished(trainings)
+        for fold, (rows, tested) in parts.items():
+            if any((block["fold"] == fold).all() for block in answers):
+                continue
+            log.note(f"fold {fold}: {len(rows.train):,} rows to train on, {len(tested):,} left out")
+            trainings.train(rows, spec, {"fold": fold})
+            answers.append(_answer(trainings, fold, tested, spec))
+            trainings.keep(lambda writer: _write(writer, src.classes, answers))
+            log.note(f"fold {fold}: accuracy {_accuracy(answers[-1:])}")
+        _write(dst, src.classes, answers)
+        if len(answers) > 1:
+            log.note(f"all {len(answers)} folds: accuracy {_accuracy(answers)}")
+
+
+def _chosen(src: Reader, fold: str) -> list[int]:
+    """The folds that are left out in their turn: the one asked for, or all."""
+    from ..learn.rows import read_folds
+
+    last = int(read_folds(src).max())
+    if fold == "all":
+        return list(range(last + 1))
+    if int(fold) > last:
+        raise UsageError(f"{src.name} has no fold {int(fold)}: it has folds 0 to {last}")
+    return [int(fold)]
+
+
+def _finished(trainings: Several) -> list[Block]:
+    """The predictions of the folds that are done, a block a fold."""
+    with trainings.kept() as saved:
+        if saved is None:
+            return []
+        whole = concatenate(saved.blocks())
+    done = np.unique(whole["fold"])
+    trainings.log.note(f"folds done already: {', '.join(map(str, done))}")
+    return [take(whole, whole["fold"] == fold) for fold in done]
+
+
+def _answer(trainings: Several, fold: int, tested: np.ndarray, spec: TrainSpec) -> Block:
+    """Predictions for the rows `tested` (M,) by the model that was just trained without them."""
+    from ..learn.device import choose_device
+    from ..learn.modelstore import load
+
+    src = trainings.src
+    with open_store(trainings.current.path, "model") as saved:
+        model = load(saved, choose_device(spec.device))
+    predictor = Predictor(model, PredictSpec(device=spec.device))
+    block = concatenate(predictor.over_crops(src, tested, src.column("label"), Log()))
+    block.pop("split", None)
+    return {**block, "fold": np.full(len(tested), fold, np.int16)}
+
+
+def _write(dst: Writer, classes: tuple[str, ...], answers: list[Block]) -> None:
+    whole = concatenate(answers)
+    dst.start("predictions", classes)
+    dst.append(take(whole, np.argsort(whole["parent"])))
+
+
+def _accuracy(answers: list[Block]) -> str:
+    """Of the labelled rows."""
+    label, predicted = (np.concatenate([block[name] for block in answers]) for name in ("label", "predicted"))
+    right = (label == predicted)[label >= 0]
+    return f"{100 * right.mean():.2f} % of {len(right):,} rows"

@@ -1,0 +1,131 @@
+"""`fer train --search`: greedy search over numeric settings, by validation.
+
+Settings are searched one after the other, and the best value of one is fixed for the next. Each candidate is a whole
+training with the same seed and the same validation rows; the model of the best of all is kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+from ..errors import UsageError
+from ..spec import nearest, value_type
+from ..store import Reader, Writer, open_store
+from .runner import Log
+from .several import Several, several
+from .train import Checkpoint, TrainSpec
+
+#: Numbers that decide how candidates are compared, not how good they are.
+_NOT_SEARCHED = ("holdout", "seed", "threads")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point of the search, by the names of all settings that are searched, and its best epoch in validation."""
+
+    settings: dict[str, float | int | None]
+    epoch: int
+    validation_loss: float
+    validation_accuracy: float
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        return (
+            f"{told}: validation accuracy {100 * self.validation_accuracy:.2f} %, loss {self.validation_loss:.4f}, "
+            f"epoch {self.epoch}"
+        )
+
+
+def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
+    """Writes the model of the best candidate to `dst`, the candidates as `search` in its document "model".
+
+    Candidates that are done are kept beside the output: a run that was killed and goes on ends with the same bytes on a
+    CPU. Raises as `train.run`, and UsageError for what cannot be searched.
+    """
+    from ..learn.rows import check_images, choose_rows
+
+    axes = parse(spec.search)
+    check_images(src)
+    rows = choose_rows(src, spec.holdout, spec.seed)
+    point = {name: getattr(spec, name) for name in axes}
+    with several(src, spec, checkpoint, log) as trainings:
+        done = _finished(trainings)
+        for name, values in axes.items():
+            tried = []
+            for value in values:
+                settings = {**point, name: value}
+                if settings not in [one.settings for one in done]:
+                    log.note(f"candidate {len(done) + 1}: {', '.join(f'{key} {one}' for key, one in settings.items())}")
+                    kept = trainings.train(rows, replace(spec, search=(), **settings), settings).kept
+                    done.append(Candidate(settings, kept.epoch, kept.validation_loss, kept.validation_accuracy))
+                    _keep(trainings, done, spec.select)
+                tried.append(next(one for one in done if one.settings == settings))
+            point = tried[_best(tried, spec.select)].settings
+        with trainings.kept() as saved:
+            _copy(saved, dst)
+            dst.document("model", {key: value for key, value in saved.documents["model"].items() if key != "run"})
+    best = _best(done, spec.select)
+    for number, one in enumerate(done):
+        log.note(f"{one}{' (kept)' if number == best else ''}")
+
+
+def parse(searches: Sequence[str]) -> dict[str, tuple[float | int, ...]]:
+    """The values by setting of "dropout=0.1,0.2". Raises UsageError for what is unknown, no number or out of range."""
+    known = {one.name: value_type(one) for one in fields(TrainSpec)}
+    known = {name: kind for name, kind in known.items() if kind in (int, float) and name not in _NOT_SEARCHED}
+    axes: dict[str, tuple[float | int, ...]] = {}
+    for text in searches:
+        name, equals, listed = text.partition("=")
+        if not equals or len(listed.split(",")) < 2:
+            raise UsageError(f"--search {text} names no values to choose from: write for example dropout=0.1,0.2,0.3")
+        if name not in known:
+            raise UsageError(f"--search {text}: fer train has no number {name!r} to search; {nearest(name, [*known])}")
+        if name in axes:
+            raise UsageError(f"--search {text}: {name} is searched already, so name all its values at once")
+        axes[name] = tuple(_number(text, name, known[name], written) for written in listed.split(","))
+        if len(set(axes[name])) < len(axes[name]):
+            raise UsageError(f"--search {text} names a value twice")
+    return axes
+
+
+def _number(text: str, name: str, kind: type, written: str) -> float | int:
+    try:
+        return getattr(TrainSpec(**{name: kind(written)}), name)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise UsageError(f"--search {text}: {written!r} is no {what}") from None
+    except UsageError as error:
+        raise UsageError(f"--search {text}: {error}") from None
+
+
+def _finished(trainings: Several) -> list[Candidate]:
+    """The candidates that are done, in order."""
+    with trainings.kept() as saved:
+        if saved is None:
+            return []
+        done = [Candidate(**one) for one in saved.documents["model"]["search"]]
+    trainings.log.note(f"candidates done already: {len(done)}")
+    return done
+
+
+def _keep(trainings: Several, done: Sequence[Candidate], select: str) -> None:
+    """Keeps the candidates so far, of which the last was just trained, and the model of the best."""
+    newest = _best(done, select) == len(done) - 1
+    with open_store(trainings.current.path if newest else trainings.finished, "model") as saved:
+        document = saved.documents["model"] | {"search": [asdict(one) for one in done]}
+        trainings.keep(lambda writer: _copy(saved, writer), document)
+
+
+def _best(candidates: Sequence[Candidate], select: str) -> int:
+    from ..learn.loop import best_epoch
+
+    return best_epoch(candidates, select)
+
+
+def _copy(saved: Reader, dst: Writer) -> None:
+    """A model store without its documents "model" and "provenance", and without the state of a run."""
+    dst.start("model", saved.classes, saved.channels)
+    if "augment" in saved.documents:
+        dst.document("augment", saved.documents["augment"])
+    for name in saved.array_names():
+        if not name.startswith("state/"):
+            dst.array(name, saved.array(name))

@@ -8,6 +8,7 @@ import click
 from ..errors import UsageError
 from ..stages import labelling, predict, rows, runner
 from ..stages.opening import opened
+from ..stages.outputs import OutputSpec
 from ..stages.predict import PredictSpec
 from ..store import Reader
 from . import options
@@ -33,6 +34,7 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
 @options.files_from
 @options.null
 @options.settings(PredictSpec)
+@options.settings(OutputSpec)
 @options.force
 @options.dry_run
 @options.machine
@@ -53,20 +55,23 @@ def command(
     """
     if model is None:
         raise UsageError("a model is needed to label faces: name one that fer train made with -m MODEL")
-    spec, form = options.given(PredictSpec, arguments), form or _form_of(output)
+    spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
+    form = form or _form_of(wanted.resume or output)
     runner.check_output((*inputs, model), output, binary=form == "store")
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with opened(inputs, files_from, null) as src:
         if spec.split and not isinstance(src, Reader):
             raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
+        if form == "store" and wanted.any:
+            raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")
         if form == "store":
             force, dry_run = arguments["force"], arguments["dry_run"]
             outcome = predict.store(src, model, output, spec, log, force=force, dry_run=dry_run)
         elif arguments["dry_run"]:
             outcome = runner.Outcome("predict", output, dry_run=True)
         else:
-            outcome = labelling.write_rows(src, model, output, form, spec, log)
+            outcome = labelling.write_rows(src, model, output, form, spec, wanted, log)
     tell(console, outcome)
 
 

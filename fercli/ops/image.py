@@ -26,6 +26,7 @@ MAX_PIXELS = 120_000_000
 
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 _CUT_OFF = "the image is cut off before its end"
 
 
@@ -73,6 +74,22 @@ def decode(data: bytes) -> np.ndarray:
         if name == "PNG" and data[25] in (0, 4):  # gray, or gray and alpha, which OpenCV makes four channels of
             return np.ascontiguousarray(image[..., 0]) if image.ndim == 3 else image
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def encode(image: np.ndarray, suffix: str) -> bytes:
+    """The file of an (H, W) or (H, W, 3) RGB image in the format of a name's suffix, such as ".jpg".
+
+    Raises DataError: OpenCV writes no such format, or the image is too large for it.
+    """
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    try:
+        done, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in _JPEG_SUFFIXES else [])
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = image.shape[:2]
+        raise DataError(f"OpenCV {cv2.__version__} cannot write {width}x{height} pixels as {suffix}")
+    return data.tobytes()
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:

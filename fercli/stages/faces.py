@@ -102,7 +102,7 @@ def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
 
     Raises DataError for a folder or an archive without a photo, and for what is drawn.
     """
-    unique = _Unique()
+    unique = Unique()
     for source in sources:
         if isinstance(source, Folder | Archive):
             if not source.photos:
@@ -127,7 +127,7 @@ def relative(path: str) -> str:
     return os.path.basename(plain) if os.path.isabs(plain) or plain.startswith("..") else plain
 
 
-class _Unique:
+class Unique:
     """Tells names apart: one that another photo has gets a suffix made of where its photo comes from."""
 
     def __init__(self) -> None:

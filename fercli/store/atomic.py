@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import glob
+import hashlib
 import os
 import stat
 import tempfile
@@ -16,21 +17,22 @@ _MARK = ".part-"
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, flag: str = "-o") -> Iterator[Path]:
     """Yields a temporary sibling to write; on success it is synced and takes the target's place, else it is removed.
 
     Siblings left by writers that were killed are removed first; a living writer holds a lock on its own. A target that
-    is a symbolic link stays one. Raises DataError when the folder is missing, cannot be written, or is full.
+    is a symbolic link stays one. Raises DataError when the folder is missing, cannot be written, or is full; it names
+    the `flag` that chooses another target.
     """
-    check_writable(target)
+    check_writable(target, flag)
     place = Path(os.path.realpath(target))
-    with _disk(target):
+    with _disk(target, flag):
         _remove_stale(place)
         lock, part = _sibling(place)
     try:
-        with disk_errors(target):
+        with disk_errors(target, flag):
             yield part
-        with _disk(target):
+        with _disk(target, flag):
             _sync(part)
             os.chmod(part, _mode(place))
             os.replace(part, place)
@@ -40,21 +42,38 @@ def replacing(target: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def check_writable(target: Path) -> None:
+def put(target: Path, data: bytes, flag: str = "-o") -> None:
+    """Writes one of many files whole, which a rerun makes again: unlike `replacing` it does not wait for the disk.
+
+    Raises DataError as `replacing` does.
+    """
+    part = target.with_name(f".{hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()}{_MARK}")
+    try:
+        with _disk(target, flag):
+            part.write_bytes(data)
+            os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_writable(target: Path, flag: str = "-o") -> None:
     """Raises unless `target` can be made or replaced: told before hours of work, not after."""
     folder = Path(os.path.realpath(target)).parent
     if target.is_dir():
-        raise UsageError(f"{target} is a folder: name a file in it, such as -o {target / 'out.h5'}")
+        raise UsageError(f"{target} is a folder: name a file in it, such as {flag} {target / 'out.h5'}")
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        raise UsageError(f"{target} is no regular file: leave -o out to write to standard output")
+        hint = "leave -o out to write to standard output" if flag == "-o" else f"name another with {flag}"
+        raise UsageError(f"{target} is no regular file: {hint}")
     if not folder.is_dir():
         raise DataError(f"the folder {folder} of the output {target.name} does not exist: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"the folder {folder} of the output {target.name} cannot be written: choose another with -o")
+        raise DataError(
+            f"the folder {folder} of the output {target.name} cannot be written: choose another with {flag}"
+        )
 
 
 @contextlib.contextmanager
-def disk_errors(target: Path | str) -> Iterator[None]:
+def disk_errors(target: Path | str, flag: str = "-o") -> Iterator[None]:
     """Turns the system's errors while an open file is written into a DataError that says what to do about `target`.
 
     An error that names a file is about opening that one, which is another matter, and passes.
@@ -64,20 +83,20 @@ def disk_errors(target: Path | str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) or error.errno is None or error.filename is not None:
             raise
-        raise _told(error.errno, target) from error
+        raise _told(error.errno, target, flag) from error
 
 
 @contextlib.contextmanager
-def _disk(target: Path) -> Iterator[None]:
+def _disk(target: Path, flag: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _told(error.errno, target) from error
+        raise _told(error.errno, target, flag) from error
 
 
-def _told(code: int, target: Path | str) -> DataError:
+def _told(code: int, target: Path | str, flag: str) -> DataError:
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return DataError(f"no space left to write {target}: free some, or choose another place with -o")
+        return DataError(f"no space left to write {target}: free some, or choose another place with {flag}")
     if code == errno.EFBIG:
         return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
     return DataError(f"{target} could not be written: {os.strerror(code)}")

@@ -1,0 +1,121 @@
+"""What `fer predict` makes beside its rows: pictures, a contact sheet, sorted photos."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..layouts import Source
+from ..layouts.files import Folder
+from ..ops.image import decode
+from ..spec import Spec, option
+from .faces import Photo
+from .rows import Row
+
+SORT_BY = ("copy", "hardlink", "symlink")
+
+
+@dataclass(frozen=True)
+class OutputSpec(Spec):
+    """Settings of `fer predict` that add outputs and change no row."""
+
+    annotate: str | None = option(
+        None, "Write the photos with boxes, labels and probabilities into this folder.", metavar="OUT"
+    )
+    contact_sheet: str | None = option(
+        None, "Write one picture of the faces, grouped by label, the surest first.", metavar="FILE"
+    )
+    sort_into: str | None = option(
+        None,
+        "Sort the photos into DIR/LABEL by the label of their largest face, and into no-face and unreadable.",
+        metavar="DIR",
+    )
+    sort_by: str | None = option(None, "How photos get into DIR. [default: copy]", choices=SORT_BY)
+    resume: str | None = option(
+        None, "Write the rows to FILE, and go on where an earlier run ended: photos in it are left out.", metavar="FILE"
+    )
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folders that are filled, by the flags that name them."""
+        named = {"--annotate": self.annotate, "--sort-into": self.sort_into}
+        return {flag: folder for flag, folder in named.items() if folder}
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return any(value is not None for value in self.as_dict().values())
+
+
+class Labelled(NamedTuple):
+    """A photo with its rows: one a face, or one that says why there is none."""
+
+    photo: Photo
+    rows: list[Row]
+
+
+class Output(ABC):
+    """Something that is made of labelled photos as they come."""
+
+    @abstractmethod
+    def add(self, batch: Sequence[Labelled]) -> None:
+        """Takes some photos. Raises DataError where they cannot be written."""
+
+    @abstractmethod
+    def again(self, batch: Sequence[Labelled]) -> None:
+        """Takes photos that an earlier run has labelled, and for which it has done its part, unless it was another."""
+
+    @abstractmethod
+    def close(self) -> str:
+        """Ends the work when all photos are done, and says in a few words what was made."""
+
+
+def pixels(data: bytes | np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) RGB uint8 of what the `read` of a photo gave."""
+    return decode(data) if isinstance(data, bytes) else data
+
+
+def prepare(folder: str, flag: str) -> Path:
+    """Makes a folder for outputs unless it is there. Raises where files cannot be written into it."""
+    path = Path(folder)
+    if folder == "-":
+        raise UsageError(f"{flag} takes a folder, and standard output is none: name a folder")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{folder} is a file, and {flag} takes a folder: name another")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be made: {error.strerror}; name another with {flag}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise DataError(f"the folder {folder} cannot be written: name another with {flag}")
+    return path
+
+
+def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
+    """Raises UsageError where an input folder is, or lies in, a folder that is to be filled."""
+    for flag, folder in folders.items():
+        for source in sources:
+            if isinstance(source, Folder) and _lies_in(source.path, folder):
+                raise UsageError(
+                    f"{flag} {folder} would mix with the photos of {source.path}: "
+                    f"name a folder of its own, such as {os.path.join(folder, flag.removeprefix('--'))}"
+                )
+
+
+def without_own(photos: Iterable[Photo], own: Sequence[str], count: Callable[[], None]) -> Iterator[Photo]:
+    """The photos that are not among the outputs `own` (folders and files); `count` is called for each of the others."""
+    for photo in photos:
+        if photo.path and any(_lies_in(photo.path, path) for path in own):
+            count()
+        else:
+            yield photo
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")

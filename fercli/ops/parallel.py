@@ -1,6 +1,7 @@
-"""A map over threads that keeps the order and holds only a few items at a time."""
+"""Work beside other work: a map over threads, and items made ahead of time; both in order and few at a time."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,3 +35,52 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Iterator[T]:
+    """The items, made by a thread of their own while the caller is busy with those before; at most `ahead` wait.
+
+    With `latest` the thread never waits either, and the oldest item that waits gives way to a new one. What `items`
+    raises is raised here, after the items before it. When the caller stops early, `items` is closed, if it can be.
+    """
+    waiting: deque[T] = deque(maxlen=ahead)
+    changed = threading.Condition()
+    ended = closed = False
+    errors: list[BaseException] = []
+
+    def make() -> None:
+        nonlocal ended
+        try:
+            for item in items:
+                with changed:
+                    changed.wait_for(lambda: latest or closed or len(waiting) < ahead)
+                    if closed:
+                        break
+                    waiting.append(item)
+                    changed.notify_all()
+        except BaseException as error:  # the caller's to handle, whatever it is
+            errors.append(error)
+        finally:
+            getattr(items, "close", lambda: None)()
+            with changed:
+                ended = True
+                changed.notify_all()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: waiting or ended)
+                if not waiting:
+                    break
+                item = waiting.popleft()
+                changed.notify_all()
+            yield item
+    finally:
+        with changed:
+            closed = True
+            changed.notify_all()
+        maker.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,155 @@
+"""Videos and cameras: their frames one after the other, each with the time at which it is shown."""
+
+import hashlib
+import os
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..ops.image import MAX_PIXELS
+from .files import SingleFile, Source
+
+#: What the names of videos end in.
+SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts",
+)  # fmt: skip
+CAMERA = "camera:"
+
+#: A video that ends before its header says by this share of its length, and by these seconds, is cut off. (Some headers
+#: count frames that are only there to decode others.)
+_MISSING_SHARE, _MISSING_SECONDS = 0.05, 0.2
+# FFmpeg says nothing on standard error: what it says comes back as an error. And it opens no more than the file that it
+# is given: a playlist under the name of a video could make it read other files, or from the network. Both are read when
+# OpenCV first opens a video; who has set them otherwise has a reason to.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+
+
+class Frame(NamedTuple):
+    """One picture of a clip."""
+
+    number: int  # from 0
+    time: float  # seconds from the first frame, never less than that of the frame before
+    image: np.ndarray  # (H, W, 3) RGB uint8
+
+
+class Clip(Source):
+    """Frames in order. A `live` one comes at its own pace, whether anybody keeps up or not."""
+
+    flat = True
+    live = False
+
+    @abstractmethod
+    def frames(self) -> Iterator[Frame]:
+        """The frames, read as they are asked for. DataError, without the clip's name: it cannot be opened, has no
+        frames, or ends before it should; the last comes after the frames that are there.
+        """
+
+
+class Video(Clip, SingleFile):
+    """A video file. Times are its own, so that a variable frame rate is honoured, and so is its orientation."""
+
+    def frames(self) -> Iterator[Frame]:
+        self._check()
+        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG)
+        try:
+            if not capture.isOpened():
+                raise DataError(
+                    f"it cannot be read as a video: it is cut off or damaged, or of a kind that OpenCV "
+                    f"{cv2.__version__} does not know"
+                )
+            yield from _frames_of(capture)
+        finally:
+            capture.release()
+
+    def _check(self) -> None:
+        """Raises DataError for what is no file with something in it, in the words that a photo has for it."""
+        with self.stream(self.path) as stream:
+            if not stream.read(1):
+                raise DataError("the file is empty (zero bytes)")
+
+
+class Camera(Clip):
+    """A camera of this machine by its number: frames at the pace of the camera, until it is gone."""
+
+    live = True
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        found = re.fullmatch(r"camera:([0-9]{1,3})", path)
+        if not found:
+            raise UsageError(f"{path!r} is no camera: the first is camera:0, the next camera:1")
+        self._number = int(found[1])
+        self._state = hashlib.blake2b(digest_size=16)
+
+    def names(self) -> list[str]:
+        return []
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        """That of the frames seen so far: no two runs see the same."""
+        return self._state.hexdigest()
+
+    def frames(self) -> Iterator[Frame]:
+        capture = cv2.VideoCapture(self._number)
+        try:
+            if not capture.isOpened():
+                raise DataError("it cannot be opened: there is no such camera, or another program holds it")
+            began, number = time.monotonic(), 0
+            while (image := _next(capture)) is not None:
+                self._state.update(image)
+                yield Frame(number, time.monotonic() - began if number else 0.0, image)
+                number += 1
+        finally:
+            capture.release()
+        raise DataError(f"it gives no more frames after {number:,}: it was unplugged, or another program took it")
+
+
+def open_clip(path: str) -> Clip:
+    """The clip that `is_clip` says is there. UsageError for a camera whose number is none."""
+    return Camera(path) if path.startswith(CAMERA) else Video(path)
+
+
+def is_clip(path: str) -> bool:
+    """Whether a name is that of a video or a camera."""
+    return path.startswith(CAMERA) or is_video(path)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's name says that it is a video."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def _frames_of(capture: cv2.VideoCapture) -> Iterator[Frame]:
+    width, height = (int(capture.get(part)) for part in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if height * width > MAX_PIXELS:
+        raise DataError(f"its frames are of {width}x{height} pixels, more than the {MAX_PIXELS:,} that are accepted")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    step = 1 / rate if rate > 0 else 0.0
+    number, seconds = 0, 0.0
+    while (image := _next(capture)) is not None:
+        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if number:  # where a container tells no times, frames are as far apart as its rate says
+            seconds = told if told > seconds else seconds + step
+        yield Frame(number, seconds, image)
+        number += 1
+    if not number:
+        raise DataError("it holds no frames that can be decoded")
+    missing = (count * step) - (seconds + step)
+    if missing > max(_MISSING_SHARE * count * step, _MISSING_SECONDS):
+        raise DataError(
+            f"it ends after {seconds + step:.1f} s of {count * step:.1f} s ({number:,} frames): "
+            f"it is cut off or damaged"
+        )
+
+
+def _next(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """The next frame (H, W, 3) RGB, or None at the end."""
+    there, image = capture.read()
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if there else None

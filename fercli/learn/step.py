@@ -144,12 +144,13 @@ class Epochs:
     def _one(self, size: int) -> None:
         static = self._static
         where = static["order"][self._first + torch.arange(size, device=self._first.device)]
-        self._rate.copy_(static["rate"][self._step])
+        at = self._step.view(1)  # as a tensor of one: an index of none would be read on the host, and so waited for
+        self._rate.copy_(static["rate"][at][0])
         drawn = {name: values for name, values in static.items() if name in DRAWN}
         inputs, labels = self.batches.gather(where, drawn)
-        mixed = static["mix"][self._step] if "mix" in static else None
+        mixed = static["mix"][at][0] if "mix" in static else None
         loss, hits = self.rule.apply(inputs, labels, mixed)
-        self.losses.index_copy_(0, self._step.view(1), loss.float().view(1))
+        self.losses.index_copy_(0, at, loss.float().view(1))
         self.hits += hits
         self._step += 1
         self._first += size

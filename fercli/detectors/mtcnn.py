@@ -1,0 +1,201 @@
+"""Multi-task cascaded convolutional networks (Zhang et al. 2016): face boxes and five landmarks, as in the zhao system.
+
+Three networks, each looking harder at what the one before let pass: P-Net at every second px of an image pyramid, R-Net
+at windows of 24 px, O-Net at windows of 48 px. Photos of one call go through each network together. Thresholds, and how
+numbers are rounded, are those of the published system, so that boxes agree with other implementations of it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from ..ops.area import Sums
+from ..ops.geometry import shrink
+from . import Detector as Base
+from . import Faces
+from ._networks import FastProposalNet
+from ._pyramid import STRIDE, WINDOW, Level, Sheet, levels, sheet
+from ._weights import cascade
+
+#: Probabilities of a face from which the three networks let a window pass; the last is the default of --confidence.
+PASS = (0.6, 0.7, 0.7)
+#: Overlaps (intersection over union) above which only the best window stays: within a level, in a photo, after R-Net.
+ALIKE = (0.5, 0.7, 0.7)
+#: The same after O-Net, as a share of the smaller of two boxes.
+INSIDE = 0.7
+#: Photos are searched at no more than this length, px.
+LONGEST = 2560
+#: Pixels of the sheet that go through P-Net at a time. On a processor what its layers make of so many fits its cache,
+#: which halves the time; a GPU has more at once.
+BAND = {"cpu": 150_000, "cuda": 16_000_000}
+#: Windows that go through R-Net and O-Net at a time.
+WINDOWS = 512
+
+
+class Detector(Base):
+    """Scores are O-Net's probability of a face, 0.7 to 1."""
+
+    has_landmarks = True
+
+    def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
+        """As every detector. A face of under 12 px is not found. Raises DataError where there are no weights."""
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        plain = cascade(weights)
+        self._pnet = FastProposalNet(plain.pnet, _quick_type(self._device)).to(self._device)
+        self._rnet, self._onet = plain.rnet.to(self._device), plain.onet.to(self._device)
+        self._min_face = min_face
+        self._confidence = PASS[2] if confidence is None else confidence
+
+    def detect(self, image: np.ndarray) -> Faces:
+        """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image."""
+        return self.detect_many([image])[0]
+
+    @torch.inference_mode()
+    def detect_many(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        """Faces of several images: windows of all of them go through each network together."""
+        found = [shrink(image, LONGEST) for image in images]
+        photos = [Sums(_rgb(small)) for small, _ in found]
+        factors = np.array([factor for _, factor in found])
+        number, box = self._proposed(photos, factors)
+        number, box = self._refined(photos, number, box)
+        number, box, score, landmark = self._output(photos, number, box)
+        scale = factors[number]
+        box, landmark = box * scale[:, None], landmark * scale[:, None, None]
+        faces = Faces(np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1), score, landmark)
+        large = faces.box[:, 2:].max(axis=1, initial=0) >= self._min_face
+        return [_of_one(faces, large & (number == one)) for one in range(len(images))]
+
+    def _proposed(self, photos: Sequence[Sums], factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P-Net's windows: the photo of each (n,), and its square (n, 4) as left, top, right, bottom px."""
+        pyramid: list[Level] = []
+        for number, (photo, factor) in enumerate(zip(photos, factors, strict=True)):
+            pyramid += levels(number, photo, max(WINDOW, self._min_face / factor))
+        if not pyramid:
+            return np.zeros(0, int), np.zeros((0, 4), np.float32)
+        laid = sheet(pyramid)
+        cell, score, offset = self._cells(laid)
+        level = laid.owner[cell[:, 0], cell[:, 1]]
+        number = np.array([one.image for one in pyramid])[level]
+        scale = np.array([one.scale for one in pyramid], np.float32)[level, None]
+        at = (STRIDE * cell - laid.corner[level])[:, ::-1]  # x, y in the level
+        box = np.floor(np.concatenate([(at + 1) / scale, (at + WINDOW) / scale], axis=1), dtype=np.float32)
+        best = _best(box, score, level, ALIKE[0])
+        best = best[_best(box[best], score[best], number[best], ALIKE[1])]
+        box = box[best]
+        return number[best], _square(box + offset[best] * _size(box))
+
+    def _cells(self, laid: Sheet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cells (n, 2) of the sheet, by row and column, that P-Net lets pass, their scores (n,) and offsets (n, 4)."""
+        height, width = laid.pixels.shape[:2]
+        rows = max(STRIDE, BAND[self._device.type] // width // STRIDE * STRIDE)
+        found = []
+        for top in range(0, height - WINDOW + STRIDE, rows):
+            band = torch.from_numpy(laid.pixels[top : top + rows + WINDOW - STRIDE]).to(self._device)
+            answer = self._pnet(band.permute(2, 0, 1)[None])[0].float()
+            score = torch.sigmoid(answer[1] - answer[0])
+            owner = torch.from_numpy(laid.owner[top // STRIDE :][: len(score)]).to(self._device)
+            cell = ((score >= PASS[0]) & (owner >= 0)).nonzero()
+            offset = answer[2:, cell[:, 0], cell[:, 1]].T
+            score = score[cell[:, 0], cell[:, 1]]
+            cell[:, 0] += top // STRIDE
+            found.append((cell.cpu().numpy(), score.cpu().numpy(), offset.cpu().numpy()))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+    def _refined(self, photos: Sequence[Sums], number: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The windows that R-Net lets pass, moved by it."""
+        number, box, pixels = _windows(photos, number, box, 24)
+        score, offset = self._seen(self._rnet, pixels)
+        sure = score > PASS[1]
+        number, box, score, offset = number[sure], box[sure], score[sure], offset[sure]
+        best = _best(box, score, number, ALIKE[2])
+        return number[best], _square(box[best] + offset[best] * (_size(box[best]) + 1))
+
+    def _output(
+        self, photos: Sequence[Sums], number: np.ndarray, box: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Faces by O-Net: photo (n,), left, top, right, bottom (n, 4), score (n,) and landmarks (n, 5, 2)."""
+        number, box, pixels = _windows(photos, number, box, 48)
+        score, offset, landmark = self._seen(self._onet, pixels)
+        sure = score > self._confidence
+        number, box, score, offset, landmark = (values[sure] for values in (number, box, score, offset, landmark))
+        size = _size(box) + 1
+        landmark = landmark.reshape(-1, 2, 5).transpose(0, 2, 1) * size[:, None, :2] + box[:, None, :2] - 1
+        box = box + offset * size
+        best = _best_of_nested(box, score, number, INSIDE)
+        return number[best], box[best], score[best], landmark[best]
+
+    def _seen(self, network: torch.nn.Module, pixels: np.ndarray) -> list[np.ndarray]:
+        """A network's score (n,) and its other answers for windows (n, s, s, 4)."""
+        batch = torch.from_numpy(pixels)[..., :3].permute(0, 3, 1, 2)
+        parts = [network(part.to(self._device)) for part in batch.split(WINDOWS)]
+        face, *others = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
+        return [torch.sigmoid(face[:, 1] - face[:, 0]).numpy(), *(other.numpy() for other in others)]
+
+
+def _quick_type(device: torch.device) -> torch.dtype:
+    return torch.float32
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+
+
+def _of_one(faces: Faces, chosen: np.ndarray) -> Faces:
+    """The chosen faces, the largest first."""
+    box, score, landmark = (values[chosen].astype(np.float32) for values in faces)
+    order = np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
+    return Faces(box[order], score[order], landmark[order])
+
+
+def _size(box: np.ndarray) -> np.ndarray:
+    """Width, height, width, height (n, 4) of left, top, right, bottom."""
+    return np.tile(box[:, 2:] - box[:, :2], 2)
+
+
+def _square(box: np.ndarray) -> np.ndarray:
+    """The squares around left, top, right, bottom (n, 4) with the same centres."""
+    size = box[:, 2:] - box[:, :2]
+    side = size.max(axis=1, keepdims=True)
+    corner = box[:, :2] + size / 2 - side / 2
+    return np.concatenate([corner, corner + side], axis=1)
+
+
+def _windows(
+    photos: Sequence[Sums], number: np.ndarray, box: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels (n, size, size, 4) in boxes that lie at least in part in their photos; with the boxes they are of.
+
+    Coordinates count from 1, as in the published system, and what leaves the photo is cut off.
+    """
+    limit = np.array([(photo.width, photo.height) for photo in photos])[number]
+    low, high = np.maximum(np.trunc(box[:, :2]), 1).astype(int) - 1, np.minimum(np.trunc(box[:, 2:]).astype(int), limit)
+    inside = (high > low).all(axis=1)
+    number, box, corners = number[inside], box[inside], np.concatenate([low, high], axis=1)[inside]
+    pixels = np.empty((len(box), size, size, 4), np.float32)
+    for one in np.unique(number):
+        pixels[number == one] = photos[one].windows(corners[number == one], size)
+    return number, box, pixels
+
+
+def _best(box: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
+    """Indices of the boxes that no better one of their group covers, the best first."""
+    if not len(box):
+        return np.zeros(0, int)
+    rectangles = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1).astype(float)
+    return np.asarray(cv2.dnn.NMSBoxesBatched(rectangles, score, group.astype(np.int32), -1.0, overlap), int)
+
+
+def _best_of_nested(box: np.ndarray, score: np.ndarray, group: np.ndarray, share: float) -> np.ndarray:
+    """As `_best`, but overlap is the share of the smaller box that lies in the other; widths are counted in whole px."""
+    left = np.argsort(-score, kind="stable")
+    area = (_size(box)[:, :2] + 1).prod(axis=1)
+    best = []
+    while len(left):
+        first, left = left[0], left[1:]
+        best.append(first)
+        low, high = np.maximum(box[left, :2], box[first, :2]), np.minimum(box[left, 2:], box[first, 2:])
+        shared = np.maximum(high - low + 1, 0).prod(axis=1)
+        left = left[(shared <= share * np.minimum(area[left], area[first])) | (group[left] != group[first])]
+    return np.array(best, int)

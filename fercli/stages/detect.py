@@ -32,6 +32,9 @@ class SearchSpec(Spec):
     )
     keep: str = option("largest", "Faces of a photo that become rows.", choices=("largest", "all"))
     min_face: int = option(32, "Leave out faces smaller than this: they show little expression.", low=1, metavar="PX")
+    detect_every: int = option(
+        6, "Frames of a video from one search for faces to the next; in between they are followed.", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -76,20 +79,32 @@ class Search:
             image = decode(photo) if isinstance(photo, bytes) else photo
         except DataError as error:
             return Found.nothing(error=str(error))
-        box, score, landmark = self._detector().detect(image)
-        if not len(box):
+        faces = self.find(image)
+        if not len(faces.box):
             if spec.on_miss != "keep":
                 return Found.nothing(missed=True)
-            everything = np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
-            crop = face(to_gray(image), everything, 0.0, spec.size)
-            found = Found.nothing(missed=True)
-            return Found([crop], *(np.zeros((1, *values.shape[1:]), np.float32) for values in found[1:4]), missed=True)
-        count = 1 if spec.keep == "largest" else len(box)
-        box, score = box[:count], score[:count]
-        landmark = np.zeros((count, 5, 2), np.float32) if landmark is None else landmark[:count]
+            return self.kept_whole(to_gray(image))
+        return self.cropped(to_gray(image), faces)
+
+    def find(self, image: np.ndarray) -> detectors.Faces:
+        """All faces of an (H, W) or (H, W, 3) image, the largest first."""
+        return self._detector().detect(image)
+
+    def cropped(self, gray: np.ndarray, faces: detectors.Faces) -> Found:
+        """The faces of an (H, W) image, of which there is at least one, or the largest of them."""
+        spec = self.spec
+        count = 1 if spec.keep == "largest" else len(faces.box)
+        box, score = faces.box[:count], faces.score[:count]
+        landmark = np.zeros((count, 5, 2), np.float32) if faces.landmark is None else faces.landmark[:count]
         margin = 0.0 if self.whole else spec.margin
-        gray = to_gray(image)
         return Found([face(gray, one, margin, spec.size) for one in box], box, score, landmark)
+
+    def kept_whole(self, gray: np.ndarray) -> Found:
+        """An (H, W) image without a face as one crop, whose box and score are 0."""
+        everything = np.array([0, 0, gray.shape[1], gray.shape[0]], np.float32)
+        crop = face(gray, everything, 0.0, self.spec.size)
+        found = Found.nothing(missed=True)
+        return Found([crop], *(np.zeros((1, *values.shape[1:]), np.float32) for values in found[1:4]), missed=True)
 
     def _detector(self) -> detectors.Detector:
         if not hasattr(self._own, "detector"):

@@ -61,12 +61,12 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
         for photo, found in batch:
             if found.error:
                 log.failed(photo.source, found.error)
-        yield _rows(batch, first, search.spec.size, answer)
+        yield rows_of(batch, first, search.spec.size, answer)
         first += len(batch)
         log.advance(len(batch))
 
 
-def _rows(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Answer) -> Block:
+def rows_of(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Answer) -> Block:
     """The rows of some photos, of which the first is number `first`."""
     photos, found = zip(*batch, strict=True)
     faces = np.array([len(one.crops) for one in found])

@@ -66,19 +66,20 @@ def annotated(image: np.ndarray, faces: Sequence[Face], note: str = "") -> np.nd
     colours = [_colour(face) for face in faces]
     for box, colour in zip(boxes, colours, strict=True):
         _outline(canvas, box, colour)
+    size = _letters(boxes, width, height)
     taken: list[Rect] = []
     for face, box, colour in zip(faces, boxes, colours, strict=True):
         others = [other for other in boxes if other is not box]
-        tag = _tag(face, box, others + taken, width, height)
+        tag = _tag(face, size, box, others + taken, width, height)
         taken.append(tag.place)
         _draw_tag(canvas, tag, colour, max(face.chances.values(), default=1.0))
     for face, box in zip(faces, boxes, strict=True) if len(faces) <= _PANELS else ():
-        panel = _panel(face, box, boxes + taken, width, height)
+        panel = _panel(face, max(_LEAST, round(0.8 * size)), box, boxes + taken, width, height)
         if panel:
             taken.append(panel.place)
             _draw_panel(canvas, panel, face)
     if note:
-        size = _fitting(note, _text_height(width, height), width)
+        size = _fitting(note, _letters([], width, height), width)
         _draw_tag(canvas, _Tag(note, size, (0, 0, *_room(note, size))), PALETTE[6], 0.0)
     return canvas
 
@@ -126,18 +127,22 @@ def _colour(face: Face) -> Colour:
     return PALETTE[names.index(face.label) % len(PALETTE)] if face.label in names else PALETTE[6]
 
 
-def _text_height(width: int, height: int) -> int:
-    return max(_LEAST, round(_OF_PICTURE * (width * height) ** 0.5))
+def _letters(boxes: Sequence[Rect], width: int, height: int) -> int:
+    """Height of the letters in a picture: of its size and of that of most of its faces."""
+    sizes = [_OF_PICTURE * (width * height) ** 0.5]
+    if boxes:
+        sizes.append(_OF_FACE * float(np.median([min(w, h) for _, _, w, h in boxes])))
+    return max(_LEAST, round(min(sizes)))
 
 
 def _stroke(height: int) -> int:
-    return max(1, round(height / 11))
+    return max(1, round(height / 12))
 
 
 def _outline(canvas: np.ndarray, box: Rect, colour: Colour) -> None:
     """A line of the colour within a dark one, so that it shows on any ground; inside the box."""
     x, y, w, h = box
-    size = min(_text_height(canvas.shape[1], canvas.shape[0]), max(1, min(w, h) // 8))
+    size = min(_letters([], canvas.shape[1], canvas.shape[0]), max(1, min(w, h) // 8))
     inner = max(1, size // 6)
     outer = inner + max(1, inner // 2)
     for thickness, ink in ((outer, BLACK), (inner, colour)):
@@ -148,12 +153,11 @@ def _outline(canvas: np.ndarray, box: Rect, colour: Colour) -> None:
             part[:] = ink
 
 
-def _tag(face: Face, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag:
+def _tag(face: Face, size: int, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag:
     """The label of a face, on its box or as near as it is free: above, below, inside at the top, inside at the foot."""
     number = "" if face.track is None else f"#{face.track} "
     text = f"{number}{face.label} {max(face.chances.values(), default=1.0):.0%}"
     x, y, w, h = box
-    size = max(_LEAST, min(_text_height(width, height), round(_OF_FACE * min(w, h))))
     size = _fitting(text, size, width)
     wide, high = _room(text, size)
     spots = [(x, y - high), (x, y + h), (x, y), (x, y + h - high), (x + w - wide, y - high), (x + w - wide, y + h)]
@@ -162,10 +166,9 @@ def _tag(face: Face, box: Rect, taken: Sequence[Rect], width: int, height: int) 
     return _Tag(text, size, (*next(free, inside[0]), wide, high))
 
 
-def _panel(face: Face, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag | None:
+def _panel(face: Face, size: int, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag | None:
     """Where all probabilities of a face fit beside it; None if nowhere. The text is the widest name."""
     x, y, w, h = box
-    size = max(_LEAST, round(0.8 * min(_text_height(width, height), _OF_FACE * min(w, h))))
     widest = max(face.chances, key=lambda name: _text_width(name, size), default="")
     wide, high = _text_width(widest, size) + 7 * size, round((1.7 * len(face.chances) + 0.8) * size)
     gap = size // 2

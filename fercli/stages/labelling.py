@@ -3,24 +3,25 @@
 import itertools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import UsageError
 from ..layouts import Source
 from ..store import Block, Reader, block_rows, replacing
+from ..text import counted
 from . import contact
 from .annotate import Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
 from .faces import Photo, Unique, photos_in, relative
-from .outputs import Labelled, Output, OutputSpec, check_apart, without_own
+from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
 from .predict import Predictor, PredictSpec
+from .resume import Appended, Past
 from .rows import rows, text_of
 from .runner import Log, Outcome
 from .sorting import Sorted
@@ -32,39 +33,104 @@ Batch = tuple[list[Photo], Block]
 def write_rows(
     src: Reader | Sequence[Source], model: str, output: str, form: str, spec: PredictSpec, wanted: OutputSpec, log: Log
 ) -> Outcome:
-    """Writes rows as lines while they come, and what else is wanted; a file takes its place when it is complete.
+    """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete; one
+    that is resumed grows.
 
     What is made of a photo is there before its rows are.
     """
-    outcome = Outcome("predict", output, failures=log.failures)
-    _check(src, wanted)
-    with _destination(output) as file:
+    _check(src, output, wanted)
+    outcome = Outcome("predict", wanted.resume or output, failures=log.failures)
+    with ExitStack() as stack:
+        write = None if wanted.resume else stack.enter_context(_destination(output))
         predictor = Predictor.load(model, spec)
-        others = _others(wanted, predictor, log)
-        text = text_of(form, predictor.classes)
-        for photos, block in _batches(src, predictor, wanted, log):
+        others, begun = _others(wanted, predictor, log), False
+        if wanted.resume:
+            file = stack.enter_context(Appended(wanted.resume, form, predictor.classes))
+            photos = _remaining(list(_photos(src, wanted, log)), file, others, log)
+            batches = _of_photos(photos, predictor, log)
+            write, begun = file.append, file.begun
+        elif isinstance(src, Reader):
+            batches = _of_store(src, predictor, log)
+        else:
+            log.total(sum(1 for _ in _photos(src, wanted, log)))
+            batches = _of_photos(_photos(src, wanted), predictor, log)
+        text = text_of(form, predictor.classes, begun)
+        for photos, block in batches:
             if others:
                 batch = _by_photo(photos, block, predictor.classes)
                 for other in others:
                     other.add(batch)
-            file.write(text(block))
-            file.flush()
+            write(text(block))
             outcome.rows += block_rows(block)
         for other in others:
             log.note(other.close())
     return outcome
 
 
-def _check(src: Reader | Sequence[Source], wanted: OutputSpec) -> None:
+def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec) -> None:
     """Raises before any work for outputs that cannot be."""
     if wanted.sort_by and not wanted.sort_into:
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
-    if wanted.sort_into and isinstance(src, Reader):
-        raise UsageError(f"--sort-into sorts files, and {src.name} is a store: name the photos themselves")
+    if wanted.resume and output != "-":
+        raise UsageError(f"-o {output} and --resume {wanted.resume} both take the rows: leave one of them out")
+    if isinstance(src, Reader):
+        for flag, value in (("--sort-into", wanted.sort_into), ("--resume", wanted.resume)):
+            if value:
+                raise UsageError(f"{flag} is for photos, and {src.name} is a store: name the photos themselves")
+    else:
+        check_apart(src, wanted.folders)
     if wanted.contact_sheet:
         contact.check_sheet(wanted.contact_sheet)
-    if not isinstance(src, Reader):
-        check_apart(src, wanted.folders)
+
+
+def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:
+    """The photos to label, without those that earlier runs have written; told to `log`. UsageError: no others."""
+    own = [path for path in (*wanted.folders.values(), wanted.contact_sheet) if path]
+    given = left_out = 0
+    for photo in photos_in(sources):
+        given += 1
+        if photo.path and any(lies_in(photo.path, path) for path in own):
+            left_out += 1
+        else:
+            yield photo
+    where = f"in {' and '.join(own)}, where this run writes"
+    if left_out == given:
+        raise UsageError(f"all photos lie {where}: name another place for that")
+    if left_out and log:
+        log.note(f"{counted(left_out, 'photo')} {where}, left out")
+
+
+def _remaining(photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log) -> list[Photo]:
+    """The photos that have no rows in the file; the others are given again to what takes them.
+
+    The rows of the last photo in the file may not be all that it had: they are made anew.
+    """
+    known = {photo.source: photo for photo in photos}
+    done: set[str] = set()
+    failed = 0
+
+    def take(past: Past) -> None:
+        nonlocal failed
+        done.add(past.source)
+        failed += past.rows[0]["status"] == "error"
+        for other in others if past.source in known else ():
+            other.again([Labelled(known[past.source], past.rows)])
+
+    last = None
+    for past in file.past():
+        if last:
+            take(last)
+        last = past
+    if last and last.source in known:
+        file.cut(last.start)
+    elif last:
+        take(last)
+    left = [photo for photo in photos if photo.source not in done]
+    if done:
+        unread = f", of which {failed:,} could not be read" if failed else ""
+        log.note(f"{counted(len(photos) - len(left), 'photo')} of {len(photos):,} labelled by an earlier run{unread}")
+    log.total(len(left))
+    return left
 
 
 def _others(wanted: OutputSpec, predictor: Predictor, log: Log) -> list[Output]:
@@ -77,26 +143,6 @@ def _others(wanted: OutputSpec, predictor: Predictor, log: Log) -> list[Output]:
     if wanted.sort_into:
         made.append(Sorted(wanted.sort_into, wanted.sort_by or "copy", predictor.classes, log))
     return made
-
-
-def _batches(src: Reader | Sequence[Source], predictor: Predictor, wanted: OutputSpec, log: Log) -> Iterator[Batch]:
-    if isinstance(src, Reader):
-        yield from _of_store(src, predictor, log)
-        return
-    left_out = 0
-
-    def count() -> None:
-        nonlocal left_out
-        left_out += 1
-
-    own = [path for path in (*wanted.folders.values(), wanted.contact_sheet) if path]
-    total = sum(1 for _ in without_own(photos_in(src), own, count))
-    if left_out:
-        log.note(f"{left_out:,} photos lie in {' and '.join(own)}, where this run writes: they are left out")
-    if left_out and not total:
-        raise UsageError(f"all photos lie in {' and '.join(own)}, where this run writes: name another folder for that")
-    log.total(total)
-    yield from _of_photos(without_own(photos_in(src), own, count), predictor, log)
 
 
 def _of_photos(photos: Iterable[Photo], predictor: Predictor, log: Log) -> Iterator[Batch]:
@@ -143,9 +189,15 @@ def _by_photo(photos: Sequence[Photo], block: Block, classes: Sequence[str]) -> 
 
 
 @contextmanager
-def _destination(output: str) -> Iterator[BinaryIO]:
+def _destination(output: str) -> Iterator[Callable[[bytes], None]]:
+    """What writes lines to a file, or at once to standard output."""
     if output == "-":
-        yield sys.stdout.buffer
+
+        def write(data: bytes) -> None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+        yield write
         return
     with replacing(Path(output)) as part, open(part, "wb") as file:
-        yield file
+        yield file.write

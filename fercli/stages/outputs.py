@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -100,22 +100,14 @@ def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
     """Raises UsageError where an input folder is, or lies in, a folder that is to be filled."""
     for flag, folder in folders.items():
         for source in sources:
-            if isinstance(source, Folder) and _lies_in(source.path, folder):
+            if isinstance(source, Folder) and lies_in(source.path, folder):
                 raise UsageError(
                     f"{flag} {folder} would mix with the photos of {source.path}: "
                     f"name a folder of its own, such as {os.path.join(folder, flag.removeprefix('--'))}"
                 )
 
 
-def without_own(photos: Iterable[Photo], own: Sequence[str], count: Callable[[], None]) -> Iterator[Photo]:
-    """The photos that are not among the outputs `own` (folders and files); `count` is called for each of the others."""
-    for photo in photos:
-        if photo.path and any(_lies_in(photo.path, path) for path in own):
-            count()
-        else:
-            yield photo
-
-
-def _lies_in(path: str, folder: str) -> bool:
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a file or folder is another one, or lies in it."""
     inner, outer = os.path.realpath(path), os.path.realpath(folder)
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")

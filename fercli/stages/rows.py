@@ -10,6 +10,7 @@ from ..store import SPLITS, Block, block_rows
 
 NO_FACE = "no face"
 FORMATS = ("jsonl", "csv", "tsv")
+DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 Row = dict[str, Any]
 
@@ -54,9 +55,12 @@ def _numbers(values: Any) -> list[float]:
     return [int(value) if float(value).is_integer() else round(float(value), 1) for value in values]
 
 
-def text_of(form: str, classes: Sequence[str]) -> Callable[[Block], bytes]:
-    """A function from a block to its lines in one of FORMATS, to be called for one block after the other."""
-    return json_lines(classes) if form == "jsonl" else table(classes, {"csv": ",", "tsv": "\t"}[form])
+def text_of(form: str, classes: Sequence[str], begun: bool = False) -> Callable[[Block], bytes]:
+    """A function from a block to its lines in one of FORMATS, to be called for one block after the other.
+
+    `begun`: there are lines already, which these follow.
+    """
+    return json_lines(classes) if form == "jsonl" else table(classes, DELIMITERS[form], begun)
 
 
 def json_lines(classes: Sequence[str]) -> Callable[[Block], bytes]:
@@ -68,12 +72,12 @@ def json_lines(classes: Sequence[str]) -> Callable[[Block], bytes]:
     return text
 
 
-def table(classes: Sequence[str], delimiter: str) -> Callable[[Block], bytes]:
-    """A function from a block to csv or tsv lines; the first call begins with the header.
+def table(classes: Sequence[str], delimiter: str, begun: bool = False) -> Callable[[Block], bytes]:
+    """A function from a block to csv or tsv lines; the first call begins with the header, unless it is `begun`.
 
     A file name that is not UTF-8 is written as the bytes it has.
     """
-    started = False
+    started = begun
 
     def text(block: Block) -> bytes:
         nonlocal started
@@ -97,3 +101,18 @@ def _flat(row: Row, classes: Sequence[str]) -> Row:
     flat |= dict(zip(("x", "y", "width", "height"), box, strict=True))
     flat |= {f"p_{name}": chances.get(name) for name in classes}
     return flat | {"error": row["error"]}
+
+
+def from_flat(flat: Row, classes: Sequence[str]) -> Row:
+    """The row of photos that a line of a table tells. Raises ValueError, KeyError: the line is of something else."""
+    answered = flat["status"] == "ok"
+    box = [float(flat[name]) for name in ("x", "y", "width", "height") if flat[name]]
+    return {
+        "source": flat["source"],
+        "status": flat["status"],
+        "box": box or None,
+        "label": flat["label"] or None,
+        "confidence": float(flat["confidence"]) if answered else None,
+        "probabilities": {name: float(flat[f"p_{name}"]) for name in classes} if answered else None,
+        "error": flat["error"] or None,
+    }

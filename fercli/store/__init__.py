@@ -1,6 +1,6 @@
 """The HDF5 store: the only code that imports h5py. See SCHEMA.md for the format."""
 
-from .atomic import check_writable, put, replacing
+from .atomic import check_writable, disk_errors, put, replacing
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
 from .pipe import is_store
@@ -20,6 +20,7 @@ __all__ = [
     "check_writable",
     "concatenate",
     "create_store",
+    "disk_errors",
     "is_store",
     "objects",
     "open_store",

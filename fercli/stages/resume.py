@@ -1,0 +1,160 @@
+"""A file of rows that several runs write: what it holds is read, and what follows is appended."""
+
+import csv
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ..errors import DataError, UsageError
+from ..store import check_writable, disk_errors
+from .rows import DELIMITERS, Row, from_flat
+
+FLAG = "--resume"
+
+
+class Past(NamedTuple):
+    """A photo that was labelled before, with its rows, and where these begin and end in the file, bytes."""
+
+    source: str
+    rows: list[Row]
+    start: int
+    end: int
+
+
+class _Record(NamedTuple):
+    row: Row
+    start: int
+    end: int
+
+
+class Appended:
+    """A file that is gone on with; as a context, locked against other runs.
+
+    Whatever ends the run, the file ends with the last rows that were appended whole.
+    """
+
+    def __init__(self, path: str, form: str, classes: Sequence[str]) -> None:
+        """Raises UsageError, DataError: `path` is no file that can be written, or another run writes to it."""
+        if path == "-":
+            raise UsageError(f"{FLAG} goes on with a file, and standard output is none: name one")
+        check_writable(Path(path), FLAG)
+        self._path, self._form, self._classes = path, form, tuple(classes)
+        self._end, self._appended = 0, False
+
+    def __enter__(self) -> "Appended":
+        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise DataError(f"another run writes to {self._path}: wait for it, or name another {FLAG}") from None
+        except OSError:  # a file system without locks
+            pass
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._appended:
+            self._file.truncate(self._end)
+        self._file.close()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything before what is appended, be it a header alone."""
+        return self._end > 0
+
+    def past(self) -> Iterator[Past]:
+        """The photos in the file. What a killed run left of a last row is not among them, and is overwritten.
+
+        Raises DataError: the file holds something else, or rows under other classes.
+        """
+        with open(self._path, "rb") as file:
+            records = self._json_lines(file) if self._form == "jsonl" else self._table(file)
+            for source, group in groupby(records, key=lambda record: record.row["source"]):
+                found = list(group)
+                self._end = found[-1].end
+                yield Past(source, [record.row for record in found], found[0].start, found[-1].end)
+
+    def cut(self, end: int) -> None:
+        """Appends after so many bytes: rows after them are written anew."""
+        self._end = end
+
+    def append(self, data: bytes) -> None:
+        """Appends whole lines. Raises DataError where they cannot be written."""
+        with disk_errors(self._path, FLAG):
+            if not self._appended:
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+                self._appended = True
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        self._end += len(data)
+
+    def _json_lines(self, file: BinaryIO) -> Iterator[_Record]:
+        start = 0
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+                chances = None if row["probabilities"] is None else tuple(row["probabilities"])
+                row["source"], row["status"], row["box"], row["label"], row["confidence"]
+            except (ValueError, KeyError, TypeError):
+                raise self._foreign(number) from None
+            if chances is not None:
+                self._check_classes(chances)
+            yield _Record(row, start, start + len(line))
+            start += len(line)
+
+    def _table(self, file: BinaryIO) -> Iterator[_Record]:
+        lines = _Lines(file)
+        reader = csv.reader(lines, delimiter=DELIMITERS[self._form])
+        try:
+            header = next(reader, None)
+            if header is None or not lines.whole:
+                return
+            self._check_header(header)
+            start = self._end = lines.end
+            for record in reader:
+                if not lines.whole:
+                    return
+                row = from_flat(dict(zip(header, record, strict=True)), self._classes)
+                yield _Record(row, start, lines.end)
+                start = lines.end
+        except (ValueError, KeyError, csv.Error):
+            raise self._foreign(lines.number) from None
+
+    def _check_header(self, header: Sequence[str]) -> None:
+        if "source" not in header or "status" not in header:
+            raise self._foreign(1)
+        self._check_classes(name.removeprefix("p_") for name in header if name.startswith("p_"))
+
+    def _check_classes(self, names: Iterable[str]) -> None:
+        found = tuple(names)
+        if found != self._classes:
+            raise DataError(
+                f"{self._path} holds rows of the classes {', '.join(found)}, and the model has "
+                f"{', '.join(self._classes)}: name another file with {FLAG}, or that model with -m"
+            )
+
+    def _foreign(self, number: int) -> DataError:
+        return DataError(
+            f"{self._path} line {number} is no row of {self._form} that fer predict wrote: "
+            f"name another file with {FLAG}, or its form with --format"
+        )
+
+
+class _Lines:
+    """The lines of a file as text; knows where the last one ended, and whether it was a whole one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.end, self.number, self.whole = file, 0, 0, True
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.end, self.number, self.whole = self.end + len(line), self.number + 1, line.endswith(b"\n")
+            yield line.decode("utf-8", "surrogateescape")

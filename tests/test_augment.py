@@ -151,6 +151,23 @@ def test_copies_follow_the_originals(tmp_path) -> None:
         assert np.array_equal(image[3], GRAY[:, :, ::-1])
         for name in ("label", "source", "subject", "digest"):
             assert np.array_equal(out.column(name), np.concatenate([src.column(name)] * 4)), name
+        assert out.column("copy").tolist() == [False] * 40 + [True] * 120
+
+
+def test_copies_of_copies_are_copies(tmp_path) -> None:
+    for source, target in (("in.h5", "once.h5"), ("once.h5", "twice.h5")):
+        made = store(tmp_path) if source == "in.h5" else tmp_path / source
+        run_stage(run_augment, made, tmp_path / target, AugmentSpec(vertical_flip=True))
+    with open_store(tmp_path / "twice.h5") as out:
+        assert out.column("copy").tolist() == [False] * 40 + [True] * 120
+        assert np.array_equal(out.column("image", 120), GRAY)
+
+
+def test_copies_stay_in_the_fold_of_their_original(tmp_path) -> None:
+    fold = np.arange(40, dtype=np.int16) % 3
+    run_stage(run_augment, store(tmp_path, fold=fold), tmp_path / "out.h5", AugmentSpec(horizontal_flip=True))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("fold").tolist() == [*fold, *fold]
 
 
 def test_only_training_rows_are_copied(tmp_path) -> None:
@@ -186,11 +203,6 @@ def test_misuse_is_told(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("columns", "documents", "sentence"),
     [
-        (
-            {"fold": np.zeros(40, np.int16)},
-            {},
-            "has folds, each of which is tested on in its turn, and copies must not be: add --online",
-        ),
         ({"split": np.ones(40, np.int8)}, {}, "has no training rows to copy: assign some with fer split"),
         (
             {"hog": np.zeros((40, 900), np.float32)},

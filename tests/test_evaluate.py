@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fercli.errors import DataError, GateFailed, UsageError
 from fercli.ops.statistics import mcnemar_worse
 from fercli.stages.evaluate import Answers, EvalSpec, answers_from, evaluate, evaluate_answers, parse_minimum
+from fercli.stages.folds import Fold, deviation, mean
 from fercli.stages.gate import check_baseline, check_minimums, enforce, judge, paired_changes, read_baseline
 from fercli.stages.report import as_markdown, as_text, from_json, to_json
 from fercli.store import create_store, objects, open_store
@@ -131,6 +132,34 @@ def test_figures_by_hand():
     assert one.macro_f1 == pytest.approx((2 * 2 / (4 + 4) + 2 * 3 / (4 + 4) + 2 * 1 / (2 + 1)) / 3)
     assert one.interval == pytest.approx((0.3127, 0.8318), abs=5e-5)  # 6 of 10
     assert (one.ece, one.nll, one.leaked, one.accuracy_unseen) == (None, None, None, None)
+
+
+def test_folds_by_hand():
+    fold = np.array([0, 0, 0, 2, 0, 2, 2, 2, 0, 2, 1], np.int16)  # fold 1 has no labelled row
+    one = evaluation(fold=fold)
+    assert one.folds == (Fold(0, 5, 4), Fold(2, 5, 2))
+    assert (mean(one.folds), deviation(one.folds)) == pytest.approx((0.6, 0.2 * math.sqrt(2)))
+    document = to_json(one)
+    assert document["folds"][0] == {"fold": 0, "rows": 5, "correct": 4, "accuracy": 0.8}
+    assert (document["fold_mean"], document["fold_deviation"]) == (mean(one.folds), deviation(one.folds))
+    lines = as_text(one).splitlines()
+    assert "mean of the folds   0.6000 (standard deviation 0.2828 over 2 folds)" in lines
+    assert lines[lines.index("fold  accuracy  correct  rows") :][:3] == [
+        "fold  accuracy  correct  rows",
+        "0       0.8000        4     5",
+        "2       0.4000        2     5",
+    ]
+    assert "| fold | accuracy | correct | rows |\n| --- | ---: | ---: | ---: |\n| 0 | 0.8000 | 4 | 5 |" in as_markdown(
+        one
+    )
+
+
+def test_without_folds_or_with_one_there_is_no_spread():
+    for fold, mean_of in ((None, None), (np.zeros(11, np.int16), 0.6)):
+        one = evaluation(fold=fold)
+        document = to_json(one)
+        assert (document["fold_mean"], document["fold_deviation"]) == (mean_of, None)
+        assert "mean of the folds" not in as_text(one)
 
 
 def test_calibration_is_that_of_the_answered_rows():
@@ -272,7 +301,8 @@ def test_json_is_plain_complete_and_stable():
     assert list(document) == [
         "format", "version", "name", "split", "classes", "rows", "unlabelled", "no_answer", "accuracy",
         "accuracy_unseen", "macro_f1", "balanced_accuracy", "weighted_f1", "interval", "interval_unseen", "ece", "nll",
-        "leaked", "leaked_correct", "per_class", "confusion", "fingerprints", "gates",
+        "leaked", "leaked_correct", "folds", "fold_mean", "fold_deviation", "per_class", "confusion", "fingerprints",
+        "gates",
     ]  # fmt: skip
     assert (document["format"], document["version"]) == ("fercli-evaluation", 1)
     assert document["confusion"] == [[2, 1, 0], [1, 3, 0], [1, 0, 1]]

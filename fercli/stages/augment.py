@@ -51,10 +51,11 @@ class AugmentSpec(Spec):
 def run(src: Reader, dst: Writer, spec: AugmentSpec, log: Log) -> None:
     """The rows of `src`, then for each transform and each copy all training rows once more, transformed.
 
-    `parent` is a row's number in `src`. A copy keeps every other column of its original, the digest too, so that a
-    later split keeps the two on one side. With `online` the rows stay alone and the document `augment` goes with them.
+    `parent` is a row's number in `src`. A copy is marked in the column `copy` and keeps every other column of its
+    original: the digest, so that a later split keeps the two on one side, and the fold, whose training and test leave
+    it out. With `online` the rows stay alone and the document `augment` goes with them.
 
-    Raises DataError: no dense images, gradient channels or HOG features, a recipe already, folds, no training row.
+    Raises DataError: no dense images, gradient channels or HOG features, a recipe already, no training row.
     """
     _check(src)
     dst.start("samples", src.classes, src.channels)
@@ -86,10 +87,6 @@ def _training_rows(src: Reader) -> np.ndarray:
     """Sorted row numbers; all where the store has no splits."""
     if "split" in src.columns:
         rows = np.flatnonzero(src.column("split") == SPLIT_CODES["train"])
-    elif "fold" in src.columns:
-        raise DataError(
-            f"{src.name} has folds, each of which is tested on in its turn, and copies must not be: add --online"
-        )
     else:
         rows = np.arange(src.rows)
     if not len(rows):
@@ -120,6 +117,7 @@ def _append(src: Reader, dst: Writer, log: Log, rows: np.ndarray, recipe: Recipe
     for block in src.blocks(rows=rows):
         numbers = rows[first : first + block_rows(block)]
         images = block["image"] if recipe is None else augment(block["image"], recipe, numbers, copy)
-        dst.append({**block, "image": images, "parent": numbers})
+        marked = block.get("copy", np.zeros(len(numbers), bool)) | (recipe is not None)
+        dst.append({**block, "image": images, "parent": numbers, "copy": marked})
         first += len(numbers)
         log.advance(len(numbers))

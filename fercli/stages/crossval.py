@@ -87,7 +87,8 @@ def _answer(trainings: Several, fold: int, tested: np.ndarray, spec: TrainSpec) 
 def _write(dst: Writer, classes: tuple[str, ...], answers: list[Block]) -> None:
     whole = concatenate(answers)
     dst.start("predictions", classes)
-    dst.append(take(whole, np.argsort(whole["parent"])))
+    ordered = {name: whole[name] for name in sorted(whole)}  # those that were read back come in another order
+    dst.append(take(ordered, np.argsort(whole["parent"])))
 
 
 def _accuracy(answers: list[Block]) -> str:

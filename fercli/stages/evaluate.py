@@ -17,6 +17,7 @@ from ..errors import DataError, UsageError
 from ..ops import metrics, statistics
 from ..spec import Spec, nearest, option
 from ..store import SPLIT_CODES, SPLITS, Reader
+from .folds import Fold, folds_of
 
 #: Columns by which a row is known again in another predictions store; the first that both have is used.
 IDENTITIES = ("digest", "source")
@@ -62,7 +63,8 @@ class EvalSpec(Spec):
 @dataclass(frozen=True, eq=False)
 class Answers:
     """Rows to evaluate: label and predicted (N,) index `classes`, -1 is none; probability (N, K); seen (N,) bool;
-    digest (N, 16) uint8; source (N,) str. `name` is the file's, `split` is train, val, test or all."""
+    digest (N, 16) uint8; source (N,) str; fold (N,), which the training left out. `name` is the file's, `split` is
+    train, val, test or all."""
 
     name: str
     split: str
@@ -73,6 +75,7 @@ class Answers:
     seen: np.ndarray | None = None
     digest: np.ndarray | None = None
     source: np.ndarray | None = None
+    fold: np.ndarray | None = None
 
     def keys(self, column: str) -> list[tuple[bytes, str]]:
         """Identity (digest or source) and label's name of each row."""
@@ -97,8 +100,8 @@ class Evaluation:
 
     `confusion` (K, K+1) as `ops.metrics.confusion`; `unlabelled` rows were left out; `ece` and `nll` are over the
     answered rows, None without probabilities; `leaked` and `leaked_correct` count the rows on whose very pixels the
-    model was trained, None where that is not recorded; `fingerprints` tell by which rows (`IDENTITIES`) it is;
-    `answers` are the labelled rows, None for one that was read from JSON.
+    model was trained, None where that is not recorded; `folds` are those of a cross-validation; `fingerprints` tell by
+    which rows (`IDENTITIES`) it is; `answers` are the labelled rows, None for one that was read from JSON.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Evaluation:
     nll: float | None = None
     leaked: int | None = None
     leaked_correct: int | None = None
+    folds: tuple[Fold, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
     answers: Answers | None = None
 
@@ -226,7 +230,7 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
         if column not in predictions.columns:
             raise DataError(f"{name} has no column {column}: {remedy}")
     chosen, split = rows_of(predictions, split)
-    optional = ("probability", "seen", *IDENTITIES)
+    optional = ("probability", "seen", "fold", *IDENTITIES)
     present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
     label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
     return Answers(name, split, predictions.classes, label, predicted, **present)
@@ -276,13 +280,14 @@ def evaluate_answers(answers: Answers) -> Evaluation:
         ece=ece, nll=nll,
         leaked=None if seen is None else int(seen.sum()),
         leaked_correct=None if seen is None else int((seen & correct).sum()),
+        folds=folds_of(chosen.fold, correct),
         fingerprints={name: chosen.fingerprint(name) for name in IDENTITIES if getattr(chosen, name) is not None},
         answers=chosen,
     )  # fmt: skip
 
 
 def _take(answers: Answers, rows: np.ndarray) -> Answers:
-    columns = ("label", "predicted", "probability", "seen", *IDENTITIES)
+    columns = ("label", "predicted", "probability", "seen", "fold", *IDENTITIES)
     taken = {name: None if getattr(answers, name) is None else getattr(answers, name)[rows] for name in columns}
     return Answers(answers.name, answers.split, answers.classes, **taken)
 

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..ops.statistics import CALIBRATION_BINS
 from ..store import SPLITS
 from ..text import printable
 from .evaluate import CLASS_METRICS, IDENTITIES, METRICS, Evaluation, Verdict
+from .folds import deviation, mean
 
 FORMAT = "fercli-evaluation"
 VERSION = 1
@@ -20,9 +22,12 @@ _WIDTH = 100
 
 
 def as_text(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str:
-    """The page that `fer eval` prints: figures, class table, confusion matrix, gates. No line break at the end."""
+    """The page that `fer eval` prints: figures, tables of folds and classes, confusion matrix, gates. No line break at
+    the end."""
     figures = [f"{name:<20}{value}" for name, value in _figures(evaluation)]
-    parts = [[_title(evaluation)], figures, _aligned(_class_table(evaluation))]
+    parts = [[_title(evaluation)], figures]
+    parts += [_aligned(_fold_table(evaluation))] if evaluation.folds else []
+    parts.append(_aligned(_class_table(evaluation)))
     parts.append(["confusion (rows: true class, columns: predicted)", *_aligned(_confusion_table(evaluation))])
     if verdicts:
         parts.append([_gate_lines(verdict) for verdict in verdicts])
@@ -38,7 +43,9 @@ def as_markdown(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str
             f"- **{'pass' if verdict.passed else 'FAIL'}** {_cell(printable(verdict.text))}" for verdict in verdicts
         )
         parts.append("\n".join(gates))
-    parts += [_piped(figures), _piped(_class_table(evaluation))]
+    parts.append(_piped(figures))
+    parts += [_piped(_fold_table(evaluation))] if evaluation.folds else []
+    parts.append(_piped(_class_table(evaluation)))
     parts += ["Confusion (rows: true class, columns: predicted)", _piped(_confusion_table(evaluation))]
     return "\n\n".join(parts)
 
@@ -59,6 +66,7 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Name and value of each figure over all classes; what was not measured is not told."""
     figures = [
         ("accuracy", _with_interval(evaluation.accuracy, evaluation.interval)),
+        *_over_folds(evaluation),
         ("balanced accuracy", f"{evaluation.balanced_accuracy:.4f}"),
         ("macro F1", f"{evaluation.macro_f1:.4f}"),
         ("weighted F1", f"{evaluation.weighted_f1:.4f}"),
@@ -76,6 +84,14 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
     return figures
 
 
+def _over_folds(evaluation: Evaluation) -> list[tuple[str, str]]:
+    folds = evaluation.folds
+    if len(folds) < 2:
+        return []
+    told = f"{mean(folds):.4f} (standard deviation {deviation(folds):.4f} over {len(folds)} folds)"
+    return [("mean of the folds", told)]
+
+
 def _told_leak(evaluation: Evaluation) -> str:
     if not evaluation.leaked:
         return "0 rows"
@@ -87,6 +103,11 @@ def _told_leak(evaluation: Evaluation) -> str:
 
 def _with_interval(share: float, interval: tuple[float, float]) -> str:
     return f"{share:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+
+
+def _fold_table(evaluation: Evaluation) -> list[list[str]]:
+    rows = [[str(one.fold), f"{one.accuracy:.4f}", f"{one.correct:,}", f"{one.rows:,}"] for one in evaluation.folds]
+    return [["fold", "accuracy", "correct", "rows"], *rows]
 
 
 def _class_table(evaluation: Evaluation) -> list[list[str]]:
@@ -141,6 +162,8 @@ def to_json(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> dict[st
         "interval_unseen": None if evaluation.interval_unseen is None else list(evaluation.interval_unseen),
         "ece": evaluation.ece, "nll": evaluation.nll,
         "leaked": evaluation.leaked, "leaked_correct": evaluation.leaked_correct,
+        "folds": [{**asdict(one), "accuracy": one.accuracy} for one in evaluation.folds],
+        "fold_mean": mean(evaluation.folds), "fold_deviation": deviation(evaluation.folds),
         "per_class": {
             name: {
                 **{metric: float(getattr(table, metric)[index]) for metric in CLASS_METRICS},

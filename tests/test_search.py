@@ -1,0 +1,201 @@
+"""Greedy search: every candidate is a training of its own, the best is kept, and none is done twice."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fercli.errors import DataError, UsageError
+from fercli.spec import Spec
+from fercli.stages import search
+from fercli.stages import train as plain
+from fercli.stages.runner import Log, run_on_stores
+from fercli.stages.train import Checkpoint, TrainSpec, stage
+from fercli.store import open_store
+from tests.learning import write_bands
+from tests.stages import Notes
+
+torch.set_num_threads(1)
+
+SPEC = TrainSpec(epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, search=("lr=0,0.002", "dropout=0.1,0.5"))
+
+
+class Killed(Exception):
+    """Stands for whatever ends a run at once."""
+
+
+class KillAt(Notes):
+    """An Interface that ends the run at its `step`-th batch, or at the `step`-th note that begins with `text`."""
+
+    def __init__(self, step: int, text: str = "") -> None:
+        super().__init__()
+        self.left, self.text = step, text
+
+    def advance(self, rows: int) -> None:
+        if not self.text:
+            self._count()
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        if self.text and text.startswith(self.text):
+            self._count()
+
+    def _count(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+def train(source: Path, target: Path, spec: Spec = SPEC, heard: Notes | None = None, **checkpoint: bool) -> list[str]:
+    """Runs the stage as the command does, and returns its notes."""
+    heard = heard or Notes()
+    kept = Checkpoint.beside(str(target), **checkpoint)
+    work = search.run if spec.search else plain.run
+    run_on_stores(stage(kept, work), [str(source)], str(target), spec, Log("fail", heard), force=True)
+    kept.remove()
+    return heard.notes
+
+
+def replaced(**settings: object) -> TrainSpec:
+    return dataclasses.replace(SPEC, **settings)
+
+
+def candidates(path: Path) -> list[dict]:
+    with open_store(path, "model") as model:
+        return model.documents["model"]["search"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_bands(tmp_path / "data.h5", train=48, val=24)
+
+
+def test_settings_are_searched_one_after_the_other(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5")
+    found = candidates(tmp_path / "m.h5")
+    assert [one["settings"] for one in found] == [
+        {"lr": 0.0, "dropout": None},
+        {"lr": 0.002, "dropout": None},
+        {"lr": 0.002, "dropout": 0.1},
+        {"lr": 0.002, "dropout": 0.5},
+    ]
+    best = max(found, key=lambda one: (one["validation_accuracy"], -one["validation_loss"]))
+    with open_store(tmp_path / "m.h5", "model") as model:
+        document = model.documents["model"]
+        assert document["metrics"]["validation_loss"] == best["validation_loss"]
+        assert {name: document["spec"][name] for name in ("lr", "dropout")} == best["settings"]
+        assert "run" not in document
+        assert not model.arrays("state")
+    assert notes[0] == "candidate 1: lr 0.0, dropout None"
+    told = (
+        f": validation accuracy {100 * best['validation_accuracy']:.2f} %, loss {best['validation_loss']:.4f}, "
+        f"epoch {best['epoch']} (kept)"
+    )
+    assert [note for note in notes[-4:] if note.endswith(told)] == [note for note in notes if "(kept)" in note]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5", "m.h5"]
+
+
+def test_the_model_is_that_of_a_plain_training_with_the_best_settings(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "m.h5", replaced(search=("lr=0.002,0.0",)))
+    train(data, tmp_path / "plain.h5", replaced(search=(), lr=0.002))
+    with open_store(tmp_path / "m.h5", "model") as found, open_store(tmp_path / "plain.h5", "model") as alone:
+        assert found.array_names() == alone.array_names()
+        for name in alone.array_names():
+            assert np.array_equal(found.array(name), alone.array(name)), name
+        document = dict(found.documents["model"])
+        assert len(document.pop("search")) == 2
+        assert document == alone.documents["model"]
+
+
+def test_a_point_is_trained_once(data: Path, tmp_path: Path) -> None:
+    spec = replaced(epochs=1, dropout=0.1, search=("lr=0.002,0.0", "dropout=0.1,0.2"))
+    notes = train(data, tmp_path / "m.h5", spec)
+    assert [one["settings"] for one in candidates(tmp_path / "m.h5")] == [
+        {"lr": 0.002, "dropout": 0.1}, {"lr": 0.0, "dropout": 0.1}, {"lr": 0.002, "dropout": 0.2},
+    ]  # fmt: skip
+    assert sum(note.startswith("candidate ") for note in notes) == 3
+
+
+def test_by_loss_the_lowest_is_kept(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "m.h5", replaced(search=("lr=0.0,0.002,0.0001",), select="loss"))
+    found = candidates(tmp_path / "m.h5")
+    with open_store(tmp_path / "m.h5", "model") as model:
+        kept = model.documents["model"]["metrics"]["validation_loss"]
+    assert kept == min(one["validation_loss"] for one in found)
+
+
+def test_a_run_cut_off_anywhere_and_rerun_gives_the_same_file(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "whole.h5")
+    for moment in (KillAt(2), KillAt(2, "candidate "), KillAt(4), KillAt(1, "candidates "), KillAt(1, "candidate 4")):
+        with pytest.raises(Killed):
+            train(data, tmp_path / "cut.h5", SPEC, moment)
+    notes = train(data, tmp_path / "cut.h5")
+    assert notes[0] == "candidates done already: 3"
+    assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.h5", "data.h5", "whole.h5"]
+
+
+def test_what_is_left_of_another_search_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cut.h5"
+    with pytest.raises(Killed):
+        train(data, target, SPEC, KillAt(2, "candidate "))
+    kept = tmp_path / "cut.h5.finished"
+    with pytest.raises(UsageError) as error:
+        train(data, target, replaced(search=("lr=0,0.002",)))
+    assert str(error.value) == (
+        f"{kept} is of a run with --search lr=0,0.002 dropout=0.1,0.5, not lr=0,0.002: "
+        f"type --search lr=0,0.002 dropout=0.1,0.5 to go on with it, or --force to start over"
+    )
+    notes = train(data, target, replaced(search=("lr=0,0.002",)), force=True)
+    assert notes[0] == "candidate 1: lr 0.0"
+
+
+@pytest.mark.parametrize(
+    ("searched", "message"),
+    [
+        ("dropout", "--search dropout names no values to choose from: write for example dropout=0.1,0.2,0.3"),
+        ("dropout=0.1", "--search dropout=0.1 names no values to choose from: write for example dropout=0.1,0.2,0.3"),
+        ("droput=0,0.1", "--search droput=0,0.1: fer train has no number 'droput' to search; did you mean 'dropout'?"),
+        ("weight-decay=0,1",
+         "--search weight-decay=0,1: fer train has no number 'weight-decay' to search; did you mean 'weight_decay'?"),
+        ("dropout=0,x", "--search dropout=0,x: 'x' is no number"),
+        ("batch=8,1.5", "--search batch=8,1.5: '1.5' is no whole number"),
+        ("dropout=0,2", "--search dropout=0,2: --dropout is 2.0, but it takes 0 to 0.99"),
+        ("lr=0,nan", "--search lr=0,nan: --lr is nan, but it takes at least 0"),
+        ("lr=0.1,1e-1", "--search lr=0.1,1e-1 names a value twice"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_searched_is_told(data: Path, tmp_path: Path, searched: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        train(data, tmp_path / "m.h5", replaced(search=(searched,)))
+    assert str(error.value) == message
+    assert not (tmp_path / "m.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["model", "holdout", "seed", "threads", "fold", "augment"])
+def test_what_decides_how_candidates_compare_is_not_searched(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^--search {name}=1,2: fer train has no number '{name}' to search; "):
+        search.parse((f"{name}=1,2",))
+
+
+def test_a_setting_is_searched_once() -> None:
+    with pytest.raises(UsageError) as error:
+        search.parse(("lr=0.1,0.2", "lr=0.3,0.4"))
+    assert str(error.value) == "--search lr=0.3,0.4: lr is searched already, so name all its values at once"
+
+
+def test_values_have_the_type_of_their_setting() -> None:
+    axes = search.parse(("batch=8,16", "weight_decay=0,1", "patience=1,2"))
+    assert axes == {"batch": (8, 16), "weight_decay": (0.0, 1.0), "patience": (1, 2)}
+    assert all(isinstance(value, float) for value in axes["weight_decay"])
+
+
+def test_a_candidate_that_diverges_ends_the_run_and_keeps_those_before_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="lower --lr"):
+        train(data, tmp_path / "m.h5", replaced(search=("lr=0.001,1e9",), optimizer="sgd"))
+    found = candidates(tmp_path / "m.h5.finished")
+    assert [one["settings"] for one in found] == [{"lr": 0.001}]
+    assert math.isfinite(found[0]["validation_loss"])

@@ -3,10 +3,12 @@
 import errno
 import os
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +288,17 @@ def test_no_space_to_decompress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert told(lambda: open_source(str(path))) == (
         f"{path}: no space left in {tempfile.gettempdir()} to decompress it: set TMPDIR to a larger place"
     )
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_threads_read_members_side_by_side(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    members = {f"{number}.jpg": bytes([number]) * 300_000 for number in range(20)}
+    source = open_source(str(pack(plant(tmp_path / "photos", members), kind)))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(source.read, [*members] * 10))
+    finally:
+        sys.setswitchinterval(before)
+    assert all(data == members[name] for name, data in zip([*members] * 10, found, strict=True))

@@ -10,6 +10,7 @@ import posixpath
 import stat
 import tarfile
 import tempfile
+import threading
 import weakref
 import zipfile
 import zlib
@@ -52,6 +53,7 @@ class Archive(SingleFile):
         super().__init__(path)
         weakref.finalize(self, file.close)
         self._members: dict[str, Member] = {}
+        self._lock = threading.Lock()  # the members of a tar share one place in its file
         for member in members:
             self._add(member)
 
@@ -62,7 +64,7 @@ class Archive(SingleFile):
         member = self._followed(name)
         if member.size > MAX_FILE:
             raise DataError(f"the file is larger than {MAX_FILE >> 30} GiB")
-        with self.stream(name) as stream:
+        with self._lock, self.stream(name) as stream:
             return stream.read(member.size)
 
     def stream(self, name: str) -> Stream:

@@ -115,8 +115,8 @@ class FastProposalNet(nn.Module):
         self.to(dtype=dtype, memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 4, H, W), H and W even, to (N, 6, (H - 10) / 2, (W - 10) / 2): face and box. The fourth channel is idle."""
-        seen = self.conv1(pixels)
+        """(N, 4, H, W), H and W even, the last channel idle, to face and box (N, 6, (H - 10) / 2, (W - 10) / 2)."""
+        seen = self.conv1(pixels.to(self.slope.dtype))
         seen = torch.maximum(seen[:, :, ::2], seen[:, :, 1::2])
         seen = torch.maximum(seen[..., ::2], seen[..., 1::2])
         count, falling = self.conv2.in_channels, self.conv2.in_channels - len(self.slope)

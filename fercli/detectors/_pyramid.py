@@ -16,9 +16,10 @@ FACTOR = 0.709
 class Level(NamedTuple):
     """One photo at one scale."""
 
-    image: int  # number of the photo
+    photo: int  # its number
     scale: float  # px of the level a px of the photo
-    pixels: np.ndarray  # (h, w, 4) float32, h and w even
+    height: int
+    width: int
 
 
 class Sheet(NamedTuple):
@@ -30,28 +31,29 @@ class Sheet(NamedTuple):
 
 
 def levels(number: int, photo: Sums, least: float) -> list[Level]:
-    """The pyramid of a photo: from the scale at which a face of `least` px fills a window, down to where the
-    photo's shorter side does. Sides are rounded up, as in the published system, and the edge repeated to even length.
+    """The pyramid of a photo: from the scale at which a face of `least` px fills a window, down to where the photo's
+    shorter side does. Sides are rounded up, as in the published system.
     """
-    height, width = photo.height, photo.width
     scale, made = WINDOW / least, []
-    while min(height, width) * scale >= WINDOW:
-        small = photo.resized(int(height * scale + 1), int(width * scale + 1))
-        odd = [(0, side % 2) for side in small.shape[:2]]
-        made.append(Level(number, scale, np.pad(small, [*odd, (0, 0)], "edge") if any(map(any, odd)) else small))
+    while min(photo.height, photo.width) * scale >= WINDOW:
+        made.append(Level(number, scale, int(photo.height * scale + 1), int(photo.width * scale + 1)))
         scale *= FACTOR
     return made
 
 
-def sheet(levels: Sequence[Level]) -> Sheet:
-    """Lays the levels on a sheet as wide as the widest of them."""
-    sizes = np.array([level.pixels.shape[:2] for level in levels])
-    corner, height = pack(sizes, int(sizes[:, 1].max()))
-    pixels = np.zeros((height, sizes[:, 1].max(), 4), np.float32)
+def sheet(photos: Sequence[Sums], levels: Sequence[Level]) -> Sheet:
+    """The levels on a sheet as wide as the widest of them. An odd side gets its last px twice: windows go in twos."""
+    sizes = np.array([(level.height, level.width) for level in levels])
+    places = sizes + sizes % 2
+    corner, height = pack(places, int(places[:, 1].max()))
+    pixels = np.zeros((height, places[:, 1].max(), 4), np.float32)
     owner = np.full([cells(side) for side in pixels.shape[:2]], -1, np.int32)
-    for number, (level, (row, column)) in enumerate(zip(levels, corner, strict=True)):
-        h, w = level.pixels.shape[:2]
-        pixels[row : row + h, column : column + w] = level.pixels
+    for number, level in enumerate(levels):
+        (row, column), (h, w) = corner[number], places[number]
+        place = pixels[row : row + h, column : column + w]
+        photos[level.photo].resize(place[: level.height, : level.width])
+        place[level.height :] = place[level.height - 1]
+        place[:, level.width :] = place[:, level.width - 1 : level.width]
         row, column = row // STRIDE, column // STRIDE
         owner[row : row + cells(h), column : column + cells(w)] = number
     return Sheet(pixels, owner, corner)

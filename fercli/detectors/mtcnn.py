@@ -5,7 +5,7 @@ at windows of 24 px, O-Net at windows of 48 px. Photos of one call go through ea
 numbers are rounded, are those of the published system, so that boxes agree with other implementations of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -44,7 +44,9 @@ class Detector(Base):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         plain = cascade(weights)
         self._pnet = FastProposalNet(plain.pnet, _quick_type(self._device)).to(self._device)
-        self._rnet, self._onet = plain.rnet.to(self._device), plain.onet.to(self._device)
+        self._rnet, self._onet = (
+            network.to(self._device, memory_format=torch.channels_last) for network in (plain.rnet, plain.onet)
+        )
         self._min_face = min_face
         self._confidence = PASS[2] if confidence is None else confidence
 
@@ -74,10 +76,10 @@ class Detector(Base):
             pyramid += levels(number, photo, max(WINDOW, self._min_face / factor))
         if not pyramid:
             return np.zeros(0, int), np.zeros((0, 4), np.float32)
-        laid = sheet(pyramid)
+        laid = sheet(photos, pyramid)
         cell, score, offset = self._cells(laid)
         level = laid.owner[cell[:, 0], cell[:, 1]]
-        number = np.array([one.image for one in pyramid])[level]
+        number = np.array([one.photo for one in pyramid])[level]
         scale = np.array([one.scale for one in pyramid], np.float32)[level, None]
         at = (STRIDE * cell - laid.corner[level])[:, ::-1]  # x, y in the level
         box = np.floor(np.concatenate([(at + 1) / scale, (at + WINDOW) / scale], axis=1), dtype=np.float32)
@@ -129,7 +131,10 @@ class Detector(Base):
     def _seen(self, network: torch.nn.Module, pixels: np.ndarray) -> list[np.ndarray]:
         """A network's score (n,) and its other answers for windows (n, s, s, 4)."""
         batch = torch.from_numpy(pixels)[..., :3].permute(0, 3, 1, 2)
-        parts = [network(part.to(self._device)) for part in batch.split(WINDOWS)]
+        parts = [
+            network(part.to(self._device).contiguous(memory_format=torch.channels_last))
+            for part in batch.split(WINDOWS)
+        ]
         face, *others = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
         return [torch.sigmoid(face[:, 1] - face[:, 0]).numpy(), *(other.numpy() for other in others)]
 
@@ -188,7 +193,7 @@ def _best(box: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float)
 
 
 def _best_of_nested(box: np.ndarray, score: np.ndarray, group: np.ndarray, share: float) -> np.ndarray:
-    """As `_best`, but overlap is the share of the smaller box that lies in the other; widths are counted in whole px."""
+    """As `_best`, but overlap is the share of the smaller box that lies in the other; sides are counted in whole px."""
     left = np.argsort(-score, kind="stable")
     area = (_size(box)[:, :2] + 1).prod(axis=1)
     best = []

@@ -4,10 +4,13 @@ from typing import Any
 
 import click
 
+from ..layouts.video import is_clip
+from ..stages import runner, video
 from ..stages.detect import DetectSpec, run
 from ..stages.runner import Stage
 from . import options
-from .stage import run_stage
+from .console import Console
+from .stage import run_stage, tell
 
 
 @click.command("detect")
@@ -15,8 +18,27 @@ from .stage import run_stage
 def command(**arguments: Any) -> None:
     """Find faces in photos and crop them to gray squares.
 
+    IN are stores of photos, or videos, in which faces are followed from frame to frame.
+
     \b
       fer ingest photos/ | fer detect -o faces.h5
+      fer detect clip.mp4 --keep all -o faces.h5
       fer detect --detector none --size 48 crops.h5 -o faces.h5
     """
-    run_stage(Stage("detect", run), DetectSpec, arguments)
+    if not any(map(is_clip, arguments["inputs"])):
+        run_stage(Stage("detect", run), DetectSpec, arguments)
+        return
+    clips = video.clips_of(arguments["inputs"])
+    console = click.get_current_context().find_object(Console)
+    runner.check_output(arguments["inputs"], arguments["output"])
+    outcome = runner.run(
+        Stage("detect", video.detect_clips),
+        clips,
+        arguments["output"],
+        options.given(DetectSpec, arguments),
+        runner.Log(arguments["on_error"], console),
+        digests=lambda: [clip.digest() for clip in clips],
+        force=arguments["force"],
+        dry_run=arguments["dry_run"],
+    )
+    tell(console, outcome)

@@ -1,6 +1,7 @@
 """`fer detect`: faces found in photos, cropped to gray images of one size."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,7 +135,7 @@ def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
         # a thread decodes a photo and keeps its crops alone, so that few photos are in memory at a time
         found = list(ordered_map(search, block.pop(photos)))
         missed += _report(found, _sources(src, block, first, len(found)), spec, log)
-        dst.append(_rows(found, block, first, spec))
+        dst.append(samples(found, block, first, spec))
         first += len(found)
         log.advance(len(found))
     _tell(missed, src.rows, spec, log)
@@ -172,7 +173,7 @@ def _report(found: list[Found], sources: list[str], spec: DetectSpec, log: Log) 
     return missed
 
 
-def _rows(found: list[Found], block: Block, first: int, spec: DetectSpec) -> Block:
+def samples(found: Sequence[Found], block: Block, first: int, spec: DetectSpec) -> Block:
     """The block of faces; `block` holds the columns that photos hand on to their faces."""
     of = np.repeat(np.arange(len(found)), [len(one.crops) for one in found])
     crops = [crop for one in found for crop in one.crops]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..layouts import Source
+from ..layouts.video import Clip
 from ..store import Block, Reader, block_rows, replacing
 from ..text import counted
 from . import contact
@@ -39,7 +40,7 @@ def write_rows(
     What is made of a photo is there before its rows are.
     """
     _check(src, output, wanted)
-    outcome = Outcome("predict", wanted.resume or output, failures=log.failures)
+    outcome = Outcome("predict", wanted.resume or output, failures=log.failures, facts=log.facts)
     with ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(_destination(output))
         predictor = Predictor.load(model, spec)
@@ -51,6 +52,8 @@ def write_rows(
             write, begun = file.append, file.begun
         elif isinstance(src, Reader):
             batches = _of_store(src, predictor, log)
+        elif isinstance(src[0], Clip):
+            batches = predictor.over_clips(src, log, pictures=bool(others))
         else:
             log.total(sum(1 for _ in _photos(src, wanted, log)))
             batches = _of_photos(_photos(src, wanted), predictor, log)
@@ -77,6 +80,10 @@ def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec) -> N
         for flag, value in (("--sort-into", wanted.sort_into), ("--resume", wanted.resume)):
             if value:
                 raise UsageError(f"{flag} is for photos, and {src.name} is a store: name the photos themselves")
+    elif isinstance(src[0], Clip):
+        for flag, value in (("--sort-into", wanted.sort_into), ("--resume", wanted.resume)):
+            if value:
+                raise UsageError(f"{flag} is for photos, and {src[0].path} is none: leave it out")
     else:
         check_apart(src, wanted.folders)
     if wanted.contact_sheet:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.files import StandardInput
+from ..layouts.video import is_clip, is_video, open_clip
 from ..store import Reader, is_store, open_store
 from .ingest import resolve
 
@@ -20,15 +21,23 @@ def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterato
     paths = list(_expanded(inputs)) or ([] if files_from else ["-"])
     if "-" in paths and (len(paths) > 1 or files_from):
         raise UsageError("standard input is one input by itself: name '-' alone")
-    stores = [path for path in paths if _is_store(path)]
-    if not stores:
+    clips, stores = [path for path in paths if is_clip(path)], [path for path in paths if _is_store(path)]
+    if clips:
+        _refuse_others(clips, paths, files_from, "a video" if is_video(clips[0]) else "a camera")
+        yield [open_clip(path) for path in clips]
+    elif not stores:
         yield [StandardInput()] if paths == ["-"] else resolve(paths, files_from, null)
-    elif len(stores) < len(paths) or files_from:
-        other = next((path for path in paths if path not in stores), f"--files-from {files_from}")
-        raise UsageError(f"{stores[0]} is a store and {other} is not: label them in two runs")
     else:
+        _refuse_others(stores, paths, files_from, "a store")
         with open_store(stores) as src:
             yield src
+
+
+def _refuse_others(alike: Sequence[str], paths: Sequence[str], files_from: str | None, what: str) -> None:
+    """Raises UsageError where not all inputs are of the one kind."""
+    if len(alike) < len(paths) or files_from:
+        other = next((path for path in paths if path not in alike), f"--files-from {files_from}")
+        raise UsageError(f"{alike[0]} is {what} and {other} is not: label them in two runs")
 
 
 def _expanded(inputs: Sequence[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import detectors, labels
 from ..errors import DataError
 from ..layouts import Source
+from ..layouts.video import Clip
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from .dense import GRADIENTS, pieces
@@ -17,6 +18,7 @@ from .detect import DetectSpec, Search, SearchSpec
 from .faces import Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
 from .runner import Log, Outcome, Stage, run
+from .video import label_clips
 
 if TYPE_CHECKING:
     from ..learn.inputs import Inputs
@@ -28,7 +30,7 @@ AUTO = "auto"
 #: Crops that are answered together: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
-_KEPT = ("source", "split", "box", "score")
+_KEPT = ("source", "split", "box", "score", "frame", "time", "track")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class PredictSpec(SearchSpec):
     )
     keep: str = option("all", "Faces of a photo that become rows.", choices=("largest", "all"))
     split: str | None = option(None, "Only these rows of a store.", choices=SPLITS)
+    smooth: float = option(
+        0.0, "Average the probabilities of a face in a video over about these seconds; 0: each frame alone.", low=0
+    )
     batch: int = option(32, "Faces a pass through the network; more of them suit a GPU.", low=1)
     device: str = option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda"))
 
@@ -83,6 +88,8 @@ def predictions(src: Reader | Sequence[Source], predictor: "Predictor", log: Log
     """Prediction blocks for the rows of a store, or for photos."""
     if isinstance(src, Reader):
         return predictor.over_store(src, log)
+    if isinstance(src[0], Clip):
+        return (block for _, block in predictor.over_clips(src, log))
     return predictor.over_photos(photos_in(src), log)
 
 
@@ -140,17 +147,27 @@ class Predictor:
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`."""
+        return label_photos(photos, self._search(), self._answer_crops, log)
+
+    def over_clips(
+        self, clips: Sequence[Clip], log: Log, pictures: bool = False
+    ) -> Iterator[tuple[list[Photo], Block]]:
+        """The frames of videos beside their prediction blocks: see `video.label_clips`."""
+        return label_clips(clips, self._search(), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
+
+    def _search(self) -> Search:
+        """Finds faces and crops them as those that the model was trained on."""
         spec, cropped = self.spec, next(_past(self.model.provenance, "detect", DetectSpec), DetectSpec())
-        search = Search(
+        return Search(
             DetectSpec(
                 detector="haar" if spec.detector == AUTO else spec.detector,
                 margin=cropped.margin if spec.margin is None else spec.margin,
                 keep=spec.keep,
                 min_face=spec.min_face,
                 size=self.model.card.size,
+                detect_every=spec.detect_every,
             )
         )
-        return label_photos(photos, search, self._answer_crops, log)
 
     def _rows(self, src: Reader) -> np.ndarray | None:
         """Row numbers of the split asked for; None for all."""

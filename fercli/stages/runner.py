@@ -43,6 +43,7 @@ class Log:
         self._on_error = on_error
         self._interface = interface or Silent()
         self.failures: list[tuple[str, str]] = []
+        self.facts: dict[str, Any] = {}  # what the machine summary tells besides
 
     def failed(self, source: str, reason: str) -> None:
         """Reports a bad row: an error under `--on-error fail`, else it is counted and told at the end."""
@@ -83,12 +84,13 @@ class Outcome:
     up_to_date: bool = False
     dry_run: bool = False
     failures: list[tuple[str, str]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # what else the machine summary tells
 
     def as_dict(self) -> dict[str, Any]:
         """The machine summary of `--json`."""
         told = dataclasses.asdict(self)
         told["failures"] = [{"source": source, "reason": reason} for source, reason in self.failures]
-        return told
+        return told | told.pop("facts")
 
 
 def run_on_stores(
@@ -140,7 +142,7 @@ def run(
         entry = provenance_entry(stage.name, spec, digests(), writer.rows, log.failures)
         writer.document("provenance", [*chain, entry])
         outcome.rows = writer.rows
-    outcome.failures = log.failures
+    outcome.failures, outcome.facts = log.failures, log.facts
     return outcome
 
 

@@ -85,12 +85,15 @@ def run(
 ) -> None:  # fmt: skip
     """Carry out a recipe: ingest the data, prepare it, train, predict, and evaluate.
 
+    One whose [split] makes folds is cross-validated over them, and keeps the predictions and no model.
+
     Each stage is a command of its own from store to store in FOLDER; --dry-run prints them. What is up to date is left
     alone, and the first stage that fails ends the run.
 
     \b
       fer recipe run njoku --data fer2013.tar.xz -o njoku/
       fer recipe run njoku --data synthetic:200 -o try/ --set train.epochs=1
+      fer recipe run falahzadeh --data jaffe/ -o jaffe-runs/ --set split.by=subject
       fer recipe run own.toml --data faces/ -o own/ --dry-run | sh -e
     """
     console = _begin("run")

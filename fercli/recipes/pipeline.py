@@ -79,11 +79,12 @@ def detection(recipe: Recipe, data: Contents) -> str:
 
 
 def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, force: bool = False) -> list[Step]:
-    """What follows `ingest`, in order.
+    """What follows `ingest`, in order: over the folds of a recipe that makes some, `train` predicts and keeps no model.
 
     Raises UsageError where the recipe does not train, DataError where no rows are left to tell figures of.
     """
-    settings, splits = recipe.settings("train"), _reported(recipe, data)
+    settings, folds = recipe.settings("train"), _folds(recipe)
+    splits = () if folds else _reported(recipe, data)
     store, made = _store(folder, "ingest"), []
     for stage in recipe.pipeline[:-1]:  # the last is train
         if stage == "detect" and data.faces(recipe.spec("detect").size):
@@ -94,6 +95,10 @@ def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, for
     model, predictions = _store(folder, "model"), _store(folder, "predictions")
     given = ("--recipe", recipe.name) if "train" in recipe.stages else ()
     own = (*flags(recipe.changes.get("train", {})), *(["--resume"] if resume else []))
+    if folds:
+        over = () if settings.get("fold") else ("--fold", "all")
+        trained = Step("train", (*given, *over, *own, store, "-o", predictions, *_force(force)))
+        return [*made, trained, Step("eval", (predictions,))]
     device = flags({"device": settings.get("device")})
     return [
         *made,
@@ -108,11 +113,18 @@ def flags(settings: Mapping[str, Any]) -> tuple[str, ...]:
     words: list[str] = []
     for name, value in settings.items():
         flag = flag_of(name)
-        if isinstance(value, bool):
+        if isinstance(value, (list, tuple)):
+            words += [word for one in value for word in (flag, str(one))]
+        elif isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
         elif value is not None:
             words += [flag, str(value)]
     return tuple(words)
+
+
+def _folds(recipe: Recipe) -> bool:
+    """Whether the recipe shares the rows out to folds."""
+    return "split" in recipe.pipeline and recipe.spec("split").folds is not None
 
 
 def _reported(recipe: Recipe, data: Contents) -> tuple[str, ...]:

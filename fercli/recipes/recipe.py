@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..spec import Spec, nearest, value_type
+from ..spec import Spec, is_multiple, nearest, value_type
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +17,8 @@ else:
     import tomli as tomllib
 
 #: The stages that a recipe may set, in the order of the pipeline: copies are made of training rows alone, so of split
-#: ones, and before the gradients, which a transform of the pictures would not fit.
+#: ones (or of all, which each stay in their fold), and before the gradients, which a transform of the pictures would
+#: not fit.
 STAGES = ("detect", "split", "augment", "gradients", "train")
 #: What the table [paper] may say: where the system was published, and in `reported` the figures printed there.
 PAPER = ("title", "authors", "year", "data", "note", "reported")
@@ -59,7 +60,8 @@ class Recipe:
         changes: dict[str, dict[str, Any]] = {}
         for assignment in assignments:
             stage, key, value = _assigned(assignment)
-            changes.setdefault(stage, {})[key] = value
+            told = changes.setdefault(stage, {})
+            told[key] = (*told.get(key, ()), *value) if isinstance(value, tuple) else value
         made = replace(self, changes=changes)
         for stage in changes:
             made.spec(stage)
@@ -137,7 +139,8 @@ def _assigned(assignment: str) -> tuple[str, str, Any]:
     fields = {one.name: one for one in _spec(stage).fields()}
     if key not in fields:
         raise UsageError(f"--set {assignment}: {stage} has no setting {key!r}; {nearest(key, list(fields))}")
-    return stage, key, _value(value_type(fields[key]), written)
+    value = _value(value_type(fields[key]), written)
+    return stage, key, (value,) if is_multiple(fields[key]) else value
 
 
 def _value(kind: type, written: str) -> Any:

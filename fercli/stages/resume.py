@@ -112,7 +112,7 @@ class Appended:
 
     def _table(self, file: BinaryIO) -> Iterator[_Record]:
         lines = _Lines(file)
-        reader = csv.reader(lines, delimiter=DELIMITERS[self._form])
+        reader, size = csv.reader(lines, delimiter=DELIMITERS[self._form]), os.fstat(file.fileno()).st_size
         try:
             header = next(reader, None)
             if header is None or not lines.whole:
@@ -120,8 +120,8 @@ class Appended:
             self._check_header(header)
             start = self._end = lines.end
             for record in reader:
-                if not lines.whole:
-                    return
+                if not lines.whole or (len(record) < len(header) and lines.end == size):
+                    return  # cut off, perhaps after a line end within a name
                 row = from_flat(dict(zip(header, record, strict=True)), self._classes)
                 yield _Record(row, start, lines.end)
                 start = lines.end

@@ -1,0 +1,457 @@
+"""What `fer predict` makes beside its rows: pictures, contact sheets, sorted photos; and rows of several runs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fercli.cli import main
+from fercli.errors import DataError
+from fercli.ops import draw
+from fercli.stages import contact
+from fercli.stages.contact import ContactSheet
+from fercli.stages.faces import Photo, photos_in
+from fercli.stages.outputs import Labelled
+from fercli.stages.runner import Log
+from fercli.stages.sorting import Sorted
+from fercli.store import open_store
+
+from .trees import pack, photo
+
+PROGRAM = (sys.executable, "-m", "fercli")
+QUIET = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A model that was hardly trained."""
+    folder = tmp_path_factory.mktemp("model")
+    for words in (["ingest", "synthetic:70", "-o", "S"], ["train", "--epochs", "1", "S", "-o", "M"]):
+        done = subprocess.run([*PROGRAM, *words], cwd=folder, capture_output=True, text=True, env=QUIET)
+        assert done.returncode == 0, done.stderr
+    return folder / "M"
+
+
+@pytest.fixture(scope="module")
+def scenes(model) -> list[bytes]:
+    """Photos with faces."""
+    done = subprocess.run([*PROGRAM, "ingest", "synthetic:3:scenes"], cwd=model.parent, capture_output=True, env=QUIET)
+    (model.parent / "scenes").write_bytes(done.stdout)
+    with open_store(model.parent / "scenes") as store:
+        return list(store.column("encoded"))
+
+
+@pytest.fixture
+def photos(scenes, tmp_path) -> Path:
+    """photos/: two scenes of the same name, another one, one without a face and one that is broken."""
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(scenes[0])
+    (folder / "trip" / "a.jpg").write_bytes(scenes[1])
+    (folder / "trip" / "b.jpg").write_bytes(scenes[2])
+    cv2.imwrite(str(folder / "empty.png"), np.full((90, 120), 128, np.uint8))
+    (folder / "torn.jpg").write_bytes(scenes[0][:500])
+    return folder
+
+
+@pytest.fixture
+def predict(model, monkeypatch, capfdbinary):
+    """Runs `fer predict` in this process; gives its status, its rows and its messages."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fer", "predict", "-m", str(model), *map(str, words)])
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfdbinary.readouterr()
+        return end.value.code, [json.loads(line) for line in out.splitlines()], err.decode()
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return run
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def error_of(done, status=2):
+    assert (done[0], done[1]) == (status, [])
+    (line,) = done[2].splitlines()
+    return line.removeprefix("fer predict: error: ")
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_have_the_paths_of_the_photos(predict, photos, tmp_path):
+    status, rows, messages = predict(photos, "--annotate", tmp_path / "out")
+    assert status == 4
+    found = files(tmp_path / "out")
+    assert list(found) == [".fer-pictures", "a.jpg", "empty.png", "trip/a.jpg", "trip/b.jpg"]
+    assert f"fer predict: 4 pictures in {tmp_path / 'out'}\n" in messages
+    for name in ("a.jpg", "empty.png", "trip/b.jpg"):
+        before, after = (cv2.imread(str(folder / name)) for folder in (photos, tmp_path / "out"))
+        factor = draw.magnification(*before.shape[:2])
+        assert after.shape[:2] == tuple(factor * side for side in before.shape[:2])
+        assert (cv2.resize(before, after.shape[1::-1]) != after).any()
+    assert predict(photos, "--annotate", tmp_path / "out")[:2] == (status, rows)
+    assert files(tmp_path / "out") == found
+
+
+def test_what_lies_among_the_photos_is_not_read_again(predict, photos):
+    words = (photos, "--annotate", photos / "drawn", "--sort-into", photos / "sorted", "--contact-sheet",
+             photos / "sheet.png")  # fmt: skip
+    first = predict(*words)
+    made = files(photos)
+    second = predict(*words)
+    assert first[1] == second[1]
+    assert files(photos) == made
+    where = f"{photos}/drawn and {photos}/sorted and {photos}/sheet.png, where this run writes"
+    assert f"fer predict: 10 photos in {where}, left out\n" in second[2]
+
+
+def test_photos_of_several_folders_keep_apart(predict, photos, scenes, tmp_path):
+    (tmp_path / "more" / "photos").mkdir(parents=True)
+    (tmp_path / "more" / "photos" / "a.jpg").write_bytes(scenes[2])
+    predict(photos, tmp_path / "more" / "photos", photos / "a.jpg", "--annotate", tmp_path / "out")
+    assert len([name for name in files(tmp_path / "out") if Path(name).name.startswith("a")]) == 4
+
+
+def test_gifs_are_drawn_on_as_png(predict, tmp_path):
+    (tmp_path / "a.gif").write_bytes(
+        b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+    )
+    predict(tmp_path / "a.gif", "--annotate", tmp_path / "out")
+    assert list(files(tmp_path / "out")) == [".fer-pictures", "a.gif.png"]
+
+
+def test_pictures_that_cannot_be_written(predict, tmp_path):
+    """A format that takes no such size; the other photos have their pictures."""
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 17000), np.uint8))
+    shutil.copy(tmp_path / "wide.png", tmp_path / "wide.webp")  # the name alone says that it is one
+    status, rows, messages = predict(tmp_path / "wide.webp", tmp_path / "wide.png", "--annotate", tmp_path / "out")
+    assert (status, [row["status"] for row in rows]) == (4, ["no face"] * 2)
+    assert list(files(tmp_path / "out")) == [".fer-pictures", "wide.png"]
+    assert (
+        f"fer predict: failed: {tmp_path}/wide.webp: no picture of it was written: "
+        f"OpenCV {cv2.__version__} cannot write 17000x2 pixels as .webp\n"
+    ) in messages
+
+
+def test_folders_that_are_refused(predict, photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    for words, text in (
+        (("--annotate", photos), f"--annotate {photos} would mix with the photos of {photos}: "
+                                 f"name a folder of its own, such as {photos}/annotate"),
+        (("--sort-into", tmp_path), f"--sort-into {tmp_path} would mix with the photos of {photos}: "
+                                    f"name a folder of its own, such as {tmp_path}/sort-into"),
+        (("--annotate", tmp_path / "file"), f"{tmp_path}/file is a file, and --annotate takes a folder: name another"),
+        (("--annotate", "-"), "--annotate - takes the frames of one video, and IN are photos: name a folder"),
+        (("--annotate", "x.mp4"), "--annotate x.mp4 takes the frames of one video, and IN are photos: name a folder"),
+        (("--sort-into", "-"), "--sort-into takes a folder, and standard output is none: name a folder"),
+        (("--contact-sheet", "x.h5"),
+         "--contact-sheet x.h5 is no name of a picture: end it in .png, .jpg, .jpeg, .webp"),
+        (("--sort-by", "copy"), "--sort-by tells how photos get into a folder: name that with --sort-into DIR"),
+        (("--format", "store", "--annotate", "x", "-o", tmp_path / "p.h5"),
+         "a store has no outputs beside it: write rows with --format jsonl, csv or tsv"),
+    ):  # fmt: skip
+        assert error_of(predict(photos, *words)) == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "photos"]
+
+
+def test_a_folder_of_other_files_is_left_alone(predict, photos, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.jpg").write_text("mine")
+    assert error_of(predict(photos, "--annotate", tmp_path / "mine")) == (
+        f"the folder {tmp_path}/mine holds files that --annotate might overwrite: name an empty or a new one"
+    )
+    assert files(tmp_path / "mine") == {"a.jpg": b"mine"}
+
+
+def test_photos_that_all_lie_in_the_output(predict, photos, tmp_path):
+    text = error_of(predict(photos / "a.jpg", photos / "empty.png", "--sort-into", photos))
+    assert text == f"all photos lie in {photos}, where this run writes: name another place for that"
+
+
+def test_a_full_disk(predict, photos, tmp_path):
+    (tmp_path / "disk").mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", tmp_path / "disk"], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        for flag, folder in (("--annotate", "drawn"), ("--sort-into", "sorted")):
+            status, _, messages = predict(photos, flag, tmp_path / "disk" / folder)
+            assert status == 1
+            assert "no space left to write" in messages
+            assert f"choose another place with {flag}\n" in messages
+        status, _, messages = predict(photos, "--contact-sheet", tmp_path / "disk" / "sheet.png")
+        assert (status, "choose another place with --contact-sheet\n" in messages) == (1, True)
+        assert "sheet.png" not in files(tmp_path / "disk")
+        assert not [name for name in files(tmp_path / "disk") if name.endswith(".part-")]
+    finally:
+        subprocess.run(["umount", tmp_path / "disk"], check=True)
+
+
+def test_one_pixel_and_many(predict, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "one.png"), np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite(str(folder / "huge.jpg"), np.zeros((9000, 11000), np.uint8))
+    status, rows, _ = predict(folder, "--annotate", tmp_path / "out", "--sort-into", tmp_path / "sorted")
+    assert (status, [row["status"] for row in rows]) == (0, ["no face", "no face"])  # which is an answer
+    assert cv2.imread(str(tmp_path / "out" / "one.png")).shape == (300, 300, 3)
+    assert cv2.imread(str(tmp_path / "out" / "huge.jpg")).shape == (9000, 11000, 3)
+    assert list(files(tmp_path / "sorted")) == ["no-face/huge.jpg", "no-face/one.png"]
+
+
+# --- contact sheets ---------------------------------------------------------------------------------------------------
+
+
+def face_of(label, confidence, source="a.png", value=0):
+    """A photo of one colour that is a face, with its row."""
+    image = np.full((20, 20, 3), value, np.uint8)
+    row = {"status": "ok", "label": label, "confidence": confidence, "box": None, "probabilities": {label: confidence}}
+    return Labelled(Photo(source, lambda: image), [row])
+
+
+def test_a_sheet_shows_the_surest_and_counts_all(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(draw, "sheet", lambda groups, *size: told.append(groups) or np.zeros((9, 9, 3), np.uint8))
+    sheet = ContactSheet(str(tmp_path / "sheet.png"), ("happy", "sad", "angry"), Log("skip"))
+    for number in range(100):
+        sheet.add([face_of("happy", number / 100, value=number), face_of("sad", 0.5, value=number)][: 2 - number % 2])
+    assert sheet.close() == f"a sheet of 150 faces in {tmp_path}/sheet.png"
+    (((happy, shown), (sad, equal), angry),) = told
+    assert happy == "happy: 100 faces, the 24 surest shown and 76 left out"
+    assert [text for _, text in shown] == [f"{number}%" for number in range(99, 75, -1)]
+    assert [int(tile[0, 0, 0]) for tile, _ in shown] == list(range(99, 75, -1))
+    assert sad == "sad: 50 faces, the 24 surest shown and 26 left out"
+    assert [int(tile[0, 0, 0]) for tile, _ in equal] == list(range(0, 48, 2))  # of equals those that came first
+    assert angry == ("angry: 0 faces", [])
+
+
+def test_a_photo_that_vanished_is_told(tmp_path):
+    def gone():
+        raise DataError("it cannot be read: No such file or directory")
+
+    log = Log("skip")
+    sheet = ContactSheet(str(tmp_path / "sheet.png"), ("happy",), log)
+    sheet.add([face_of("happy", 0.5)._replace(photo=Photo("a.png", gone))])
+    sheet.close()
+    assert log.failures == [("a.png", "it is not on the contact sheet: it cannot be read: No such file or directory")]
+
+
+@pytest.mark.parametrize("inputs", ["photos", "store", "archive"])
+def test_a_sheet_of_anything(predict, model, photos, tmp_path, inputs):
+    source = {"photos": photos, "store": model.parent / "S", "archive": pack(photos, "tar.gz")}[inputs]
+    target = tmp_path / "sheet.png"
+    _, rows, messages = predict(source, "--contact-sheet", target)
+    faces = sum(row["status"] == "ok" for row in rows)
+    assert f"fer predict: a sheet of {faces} faces in {target}\n" in messages
+    drawn = target.read_bytes()
+    assert cv2.imread(str(target)).shape[1] > contact.COLUMNS * contact.SIDE
+    predict(source, "--contact-sheet", target)
+    assert target.read_bytes() == drawn
+
+
+# --- sorting ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["copy", "hardlink", "symlink"])
+def test_photos_are_sorted_once(predict, photos, tmp_path, by):
+    target = tmp_path / "sorted"
+    os.utime(photos / "a.jpg", (1e9, 1e9))
+    _, rows, messages = predict(photos, "--sort-into", target, "--sort-by", by)
+    assert f"fer predict: 5 photos sorted into {target}\n" in messages
+    made = files(target)
+    assert sorted(made.values()) == sorted(files(photos).values())
+    largest = {row["source"]: row["label"] for row in reversed(rows)}  # the first row of a photo is the last to count
+    folders = {None: ("no-face", "unreadable")}
+    for name, data in made.items():
+        source = next(source for source in largest if Path(source).read_bytes() == data)
+        assert Path(name).parent.name in folders.get(largest[source], (largest[source],))
+        path = target / name
+        assert path.is_symlink() == (by == "symlink")
+        assert path.samefile(source) == (by != "copy")
+        assert path.stat().st_mtime == Path(source).stat().st_mtime
+    predict(photos, "--sort-into", target, "--sort-by", by)
+    assert files(target) == made
+
+
+def sorter(tmp_path, by="copy"):
+    return Sorted(str(tmp_path / "sorted"), by, ("happy", "sad"), Log("skip"))
+
+
+def labelled(path, label="happy"):
+    return Labelled(Photo(str(path), path.read_bytes, {}, path.name, str(path)), [{"status": "ok", "label": label}])
+
+
+def test_other_files_of_a_name_survive(tmp_path):
+    (tmp_path / "sorted" / "happy").mkdir(parents=True)
+    (tmp_path / "sorted" / "happy" / "a.jpg").write_bytes(b"mine")
+    photos = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.jpg").write_bytes(bytes([number]))
+        photos.append(labelled(tmp_path / str(number) / "a.jpg"))
+    sorter(tmp_path).add(photos)
+    made = files(tmp_path / "sorted")
+    assert made["happy/a.jpg"] == b"mine"
+    assert sorted(made.values()) == [b"\0", b"\1", b"\2", b"mine"]
+    assert all(len(name) in (len("happy/a.jpg"), len("happy/a-01234567.jpg")) for name in made)
+    sorter(tmp_path).add(photos[::-1])
+    assert files(tmp_path / "sorted") == made
+
+
+def test_a_taken_suffix_is_told(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"photo")
+    sorter(tmp_path).add([labelled(path)])
+    (tmp_path / "sorted" / "happy" / "a.jpg").write_bytes(b"other")
+    sorter(tmp_path).add([labelled(path)])
+    (second,) = set(files(tmp_path / "sorted")) - {"happy/a.jpg"}
+    (tmp_path / "sorted" / second).write_bytes(b"another")
+    with pytest.raises(DataError) as caught:
+        sorter(tmp_path).add([labelled(path)])
+    assert str(caught.value) == (
+        f"{tmp_path}/sorted/{second} is another file than its name says: move it away, or name another --sort-into"
+    )
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", "a/b", "no-face", "unreadable"])
+def test_classes_that_name_no_folder(tmp_path, name):
+    with pytest.raises(DataError) as caught:
+        Sorted(str(tmp_path / "sorted"), "copy", ("happy", name), Log("skip"))
+    assert str(caught.value) == f"the class {name!r} of the model cannot name a folder of --sort-into"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_members_of_archives_are_copied_not_linked(predict, photos, tmp_path):
+    archive = pack(photos, "zip")
+    assert error_of(predict(archive, "--sort-into", tmp_path / "sorted", "--sort-by", "symlink")) == (
+        f"{archive}/a.jpg is no file of its own, which a link could name: take --sort-by copy"
+    )
+    predict(archive, "--sort-into", tmp_path / "sorted")
+    assert sorted(files(tmp_path / "sorted").values()) == sorted(files(photos).values())
+
+
+def test_a_link_to_another_file_system(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"photo")
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(DataError) as caught:
+        sorter(tmp_path, "hardlink").add([labelled(path)])
+    assert str(caught.value) == (
+        f"{tmp_path}/sorted/happy cannot be filled: Invalid cross-device link; take --sort-by copy"
+    )
+
+
+def test_stores_are_not_sorted(predict, model, tmp_path):
+    store = model.parent / "S"
+    for flag, value in (("--sort-into", tmp_path / "sorted"), ("--resume", tmp_path / "rows.jsonl")):
+        assert error_of(predict(store, flag, value)) == (
+            f"{flag} is for photos, and {store} is a store: name the photos themselves"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_names_below_an_output(tmp_path, monkeypatch):
+    from fercli.layouts import open_source
+    from fercli.layouts.files import Files
+
+    monkeypatch.chdir(tmp_path)
+    for path in ("p/x/a.jpg", "q/p/a.jpg", "q/p/x/a.jpg"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(photo(0, (9, 9)))
+    names = lambda *sources: [one.name for one in photos_in(sources)]  # noqa: E731
+    assert names(open_source("p/")) == ["x/a.jpg"]
+    assert names(open_source("p"), open_source("q")) == ["p/x/a.jpg", "q/p/a.jpg", "q/p/x/a.jpg"]
+    clash = names(open_source("p"), open_source("q/p"))
+    assert clash[:2] == ["p/x/a.jpg", "p/a.jpg"]
+    assert clash[2].startswith("p/x/a-")
+    assert len(clash[2]) == len("p/x/a-01234567.jpg")
+    listed = names(Files("list", ["p/x/a.jpg", "./p/x/../x/b.jpg", "../c.jpg", "/tmp/d.jpg"]))
+    assert listed == ["p/x/a.jpg", "p/x/b.jpg", "c.jpg", "d.jpg"]
+
+
+# --- rows of several runs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_runs_that_go_on(predict, photos, tmp_path, form):
+    whole, part = tmp_path / f"whole.{form}", tmp_path / f"part.{form}"
+    predict(photos, "-o", whole)
+    status, _, messages = predict(photos, "--resume", part)
+    assert (status, part.read_bytes()) == (4, whole.read_bytes())
+    assert f"rows to {part}, 1 failed" in messages
+    data = whole.read_bytes()
+    part.write_bytes(data[: data.index(b"trip/b") + 30])  # cut off within the first row of the last photo
+    status, _, messages = predict(photos, "--resume", part, "--contact-sheet", tmp_path / "sheet.png")
+    assert part.read_bytes() == data
+    assert status == 0  # the broken photo is among those that the earlier run has told of
+    assert "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 could not be read\n" in messages
+    faces = data.count(b'"ok"' if form == "jsonl" else b",ok,")
+    assert f"fer predict: a sheet of {faces} faces in {tmp_path}/sheet.png\n" in messages
+
+
+def test_rows_of_other_photos_are_kept(predict, photos, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    predict(photos / "a.jpg", "--resume", rows)
+    first = rows.read_bytes()
+    predict(photos / "trip", "--resume", rows)
+    assert rows.read_bytes().startswith(first)
+    assert {Path(json.loads(line)["source"]).name for line in rows.read_text().splitlines()} == {"a.jpg", "b.jpg"}
+
+
+def test_two_takers_of_rows(predict, photos, tmp_path):
+    assert error_of(predict(photos, "--resume", "a.jsonl", "-o", "b.jsonl")) == (
+        "-o b.jsonl and --resume a.jsonl both take the rows: leave one of them out"
+    )
+
+
+def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path):
+    for number in range(150):
+        shutil.copy(photos / "a.jpg", photos / f"{number:03}.jpg")
+    rows = tmp_path / "rows.jsonl"
+    words = [*PROGRAM, "predict", "-m", str(model), str(photos), "--resume", str(rows)]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
+    while not (rows.exists() and rows.stat().st_size) and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out) == (130, "")
+    assert err.endswith("fer predict: error: interrupted\n")
+    kept = rows.read_bytes()
+    sources = {json.loads(line)["source"] for line in kept.splitlines()}
+    assert kept.endswith(b"\n")
+    assert 32 <= len(sources) < 155
+    done = subprocess.run(words, capture_output=True, text=True, env=QUIET)
+    assert done.returncode in (0, 4)
+    assert len({json.loads(line)["source"] for line in rows.read_text().splitlines()}) == 155
+
+
+def test_two_runs_at_once(predict, photos, tmp_path):
+    import fcntl
+
+    rows = tmp_path / "rows.jsonl"
+    with open(rows, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert error_of(predict(photos, "--resume", rows), 1) == (
+            f"another run writes to {rows}: wait for it, or name another --resume"
+        )

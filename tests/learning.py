@@ -22,14 +22,19 @@ def bands(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_bands(
-    path: Path, train: int = 96, val: int = 30, documents: dict[str, Any] | None = None, **columns: Any
+    path: Path,
+    train: int = 96,
+    val: int = 30,
+    documents: dict[str, Any] | None = None,
+    channels: tuple[str, ...] = ("gray",),
+    **columns: Any,
 ) -> Path:
     """A store of `train` training rows and `val` val rows; `columns` replace or, where None, remove columns."""
     images, labels = bands(train + val)
     split = np.repeat([0, 1], [train, val]).astype(np.int8)
     block = {"image": images, "label": labels, "split": split, **columns}
     with create_store(path) as writer:
-        writer.start("samples", CLASSES, ("gray",))
+        writer.start("samples", CLASSES, channels)
         writer.append({name: values for name, values in block.items() if values is not None})
         for name, value in (documents or {}).items():
             writer.document(name, value)

@@ -133,6 +133,24 @@ def saved(path: Path, **changes: torch.Tensor | None) -> tuple[Path, dict[str, t
     return path, state
 
 
+def test_colours_are_summed_for_gray_pictures(data: Path, tmp_path: Path) -> None:
+    """A gray picture gets the answer of three channels alike."""
+    wide = torch.arange(4 * 3 * 9, dtype=torch.float32).view(4, 3, 3, 3)
+    path, _ = saved(tmp_path / "w.pth", **{"features.conv1.weight": wide})
+    note, found = begun(data, tmp_path / "m.h5", path)
+    assert note.endswith("; colours summed into gray: features.conv1")
+    assert np.array_equal(found["features.conv1.weight"], wide.sum(1, keepdim=True).numpy())
+
+
+def test_channels_of_a_model_are_no_colours(data: Path, tmp_path: Path) -> None:
+    images, _ = bands(126)
+    three = write_bands(tmp_path / "three.h5", channels=("gray", "gx", "gy"), image=np.stack([images] * 3, axis=3))
+    train(three, tmp_path / "three-model.h5", replaced(**STILL))
+    note, _ = begun(data, tmp_path / "m.h5", tmp_path / "three-model.h5")
+    assert "features.conv1 (4x3x3x3 there, 4x1x3x3 here)" in note
+    assert "summed" not in note
+
+
 CODES = {torch.float32: "F32", torch.int64: "I64", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
@@ -160,7 +178,7 @@ def test_a_state_dict_is_taken_but_for_its_head_whose_classes_are_not_told(
 
 def test_layers_that_do_not_fit_are_named_with_the_reason(data: Path, tmp_path: Path) -> None:
     changes = {
-        "features.conv1.weight": torch.ones(4, 3, 3, 3),
+        "features.conv1.weight": torch.ones(4, 2, 3, 3),
         "features.conv2.weight": None,
         "features.bn1.bias": None,
         "head.fc1.weight": torch.ones(16, 576, dtype=torch.int64),
@@ -169,7 +187,7 @@ def test_layers_that_do_not_fit_are_named_with_the_reason(data: Path, tmp_path: 
     path, _ = saved(tmp_path / "w.pth", **changes)
     note, _ = begun(data, tmp_path / "m.h5", path)
     assert note == (
-        f"{path} gives 2 of 7 layers: features.bn2, head.bn1; 5 anew: features.conv1 (4x3x3x3 there, 4x1x3x3 here), "
+        f"{path} gives 2 of 7 layers: features.bn2, head.bn1; 5 anew: features.conv1 (4x2x3x3 there, 4x1x3x3 here), "
         f"features.bn1 (no bias there), features.conv2 (not there), head.fc1 (int64 there), "
         f"head.output (its classes are not told); 1 not used: extra"
     )

@@ -3,10 +3,15 @@
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from fercli.labels import CKPLUS_CODES, EMOTIONS, JAFFE_CODES
+from fercli.ops.synthetic import draw_face
+from fercli.ops.synthetic_person import draw_identity
 
 ARCHIVES = ("zip", "tar", "tar.xz", "tar.gz", "tar.bz2")
 
@@ -27,6 +32,44 @@ def plant(root: Path, files: dict[str, bytes | str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return root
+
+
+def faces(count: int, per_person: int) -> Iterator[tuple[int, str, bytes]]:
+    """Photos of drawn heads, (256, 256) PNG files: each with the number of its person and its expression.
+
+    The expressions take turns, so that seven photos in a row show them all.
+    """
+    for number in range(count):
+        person, expression = number // per_person, EMOTIONS[number % len(EMOTIONS)]
+        who = draw_identity(np.random.Generator(np.random.PCG64([0, person])))
+        image = np.full((256, 256), 120, np.uint8)
+        image[28:228, 28:228] = draw_face(np.random.Generator(np.random.PCG64([1, number])), expression, 200, who)
+        done, data = cv2.imencode(".png", image)
+        assert done
+        yield person, expression, data.tobytes()
+
+
+def plant_jaffe(root: Path, count: int) -> Path:
+    """JAFFE's tree of so many photos, fourteen a person."""
+    codes = {name: code for code, name in JAFFE_CODES.items()}
+    files = {}
+    for number, (person, expression, data) in enumerate(faces(count, 14)):
+        name = f"{'KNMUY'[person]}A.{codes[expression]}{number % 14 // 7 + 1}.{number}.tiff"
+        files[f"jaffe/{name}"] = data
+    return plant(root, files)
+
+
+def plant_ckplus(root: Path, sequences: int) -> Path:
+    """CK+'s tree of so many labelled sequences of two frames, two sequences a person, and a neutral beginning."""
+    codes = {name: code for code, name in CKPLUS_CODES.items()}
+    files: dict[str, bytes | str] = {}
+    for number, (person, expression, data) in enumerate(faces(sequences, 2)):
+        shown = expression if expression != "neutral" else "contempt"
+        place = f"S{person + 5:03}/{number % 2 + 1:03}"
+        for frame in (1, 2):
+            files[f"cohn-kanade-images/{place}/{place.replace('/', '_')}_{frame:08}.png"] = data
+        files[f"Emotion/{place}/{place.replace('/', '_')}_00000002_emotion.txt"] = f"   {codes[shown]:.7e}\n"
+    return plant(root, files)
 
 
 def pack(folder: Path, kind: str) -> Path:

@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
-
 #: Of the pixels of ImageNet, red green blue in 0 to 255: what the published weights were trained with (torchvision).
 IMAGENET = ([255 * 0.485, 255 * 0.456, 255 * 0.406], [255 * 0.229, 255 * 0.224, 255 * 0.225])
 
@@ -41,15 +39,12 @@ def statistics(images: np.ndarray, kind: str) -> tuple[list[float], list[float]]
     """Mean and deviation a channel for `Normalise`, of training images (N, H, W[, C]) uint8.
 
     "unit" brings pixels to 0..1 whatever the images; "standard" brings their mean to 0 and their deviation to 1;
-    "imagenet" does so to those of ImageNet, channel by channel, and raises UsageError unless there are three.
+    "imagenet" does so to those of ImageNet, channel by channel, of which gray has the means.
     """
     channels = 1 if images.ndim == 3 else images.shape[3]
     if kind == "imagenet":
-        if channels != len(IMAGENET[0]):
-            raise UsageError(
-                "--normalise imagenet is for images of three channels, and these are gray: type --normalise standard"
-            )
-        return [*IMAGENET[0]], [*IMAGENET[1]]
+        mean, deviation = IMAGENET
+        return (mean, deviation) if channels == len(mean) else ([float(np.mean(mean))], [float(np.mean(deviation))])
     if kind == "unit":
         return [0.0] * channels, [255.0] * channels
     values = np.arange(256)

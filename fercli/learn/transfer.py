@@ -1,6 +1,7 @@
 """Weights taken over from another network: layer by layer, where name and shape are the same."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,14 @@ def head_of(narrow: nn.Module, wide: nn.Module) -> set[str]:
 def transfer(network: nn.Module, weights: Weights, head: Iterable[str], classes: tuple[str, ...]) -> str:
     """Takes over every layer that `weights` hold whole and in the same shapes; the others stay as they are.
 
+    Of a file that does not tell its channels, three are taken for colours: a convolution of three goes into one of a
+    single channel as their sum, which makes of a gray picture what it made of three channels alike.
     The layers of the `head` are taken only if the weights tell their classes and these are `classes`, in this order.
     Returns a note of what was taken and what was not. Raises DataError if nothing was, or a value is no finite number.
     """
     state = network.state_dict()
+    summed = {name: weights.tensors[name].sum(1, keepdim=True) for name in _of_colours(state, weights)}
+    weights = replace(weights, tensors={**weights.tensors, **summed})
     layers: dict[str, dict[str, Tensor]] = {}
     for name, values in state.items():
         layers.setdefault(_layer(name), {})[name] = values
@@ -41,7 +46,20 @@ def transfer(network: nn.Module, weights: Weights, head: Iterable[str], classes:
     for name in taken:
         _copy(layers[name], weights)
     unused = {_layer(name) for name in weights.tensors} - layers.keys()
-    return _note(weights.name, taken, {name: fault for name, fault in anew.items() if fault}, sorted(unused))
+    note = _note(weights.name, taken, {name: fault for name, fault in anew.items() if fault}, sorted(unused))
+    return note + (f"; colours summed into gray: {_some([_layer(name) for name in summed])}" if summed else "")
+
+
+def _of_colours(state: Mapping[str, Tensor], weights: Weights) -> list[str]:
+    """The convolutions that have one channel here and three there."""
+    if weights.classes is not None:
+        return []
+    shared = sorted(state.keys() & weights.tensors.keys())
+    return [name for name in shared if _is_summed(tuple(state[name].shape), tuple(weights.tensors[name].shape))]
+
+
+def _is_summed(here: tuple[int, ...], there: tuple[int, ...]) -> bool:
+    return len(here) == 4 and here[1] == 1 and there == (here[0], 3, *here[2:])
 
 
 def _layer(name: str) -> str:

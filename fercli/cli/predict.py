@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
-from ..stages import labelling, predict, rows, runner
+from ..stages import labelling, predict, rows, runner, video
 from ..stages.opening import opened
 from ..stages.outputs import OutputSpec
 from ..stages.predict import PredictSpec
@@ -45,12 +45,14 @@ def command(
 ) -> None:  # fmt: skip
     """Label faces: one row a face, with its source, box, label, confidence and all probabilities.
 
-    IN are photos, folders, archives and globs, or stores. A photo without a face has a row that says so; one that
-    cannot be read has a row with its error, and the exit code is 4 at the end.
+    IN are photos, folders, archives and globs; or stores; or videos and cameras (camera:0), whose rows come frame by
+    frame with the number of the face's track. A photo or frame without a face has a row that says so; one that cannot
+    be read has a row with its error, and the exit code is 4 at the end.
 
     \b
       fer predict -m model.h5 photos/ > labels.jsonl
       fer predict -m model.h5 faces.h5 --split test -o predictions.h5
+      fer predict -m model.h5 clip.mp4 --smooth 0.5 -o labels.csv
       find . -name '*.jpg' -print0 | fer predict -m model.h5 --files-from - -0 --format csv
     """
     if model is None:
@@ -63,6 +65,8 @@ def command(
     with opened(inputs, files_from, null) as src:
         if spec.split and not isinstance(src, Reader):
             raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
+        if not isinstance(src, Reader):
+            video.tell_left_out(src, log)
         if form == "store" and wanted.any:
             raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")
         if form == "store":

@@ -116,8 +116,8 @@ def open_clip(path: str) -> Clip:
 
 
 def is_clip(path: str) -> bool:
-    """Whether a name is that of a video or a camera."""
-    return path.startswith(CAMERA) or is_video(path)
+    """Whether a path that somebody typed is that of a video or a camera."""
+    return path.startswith(CAMERA) or (is_video(path) and not os.path.isdir(path))
 
 
 def is_video(name: str) -> bool:

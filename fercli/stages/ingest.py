@@ -14,6 +14,7 @@ from ..errors import DataError, UsageError
 from ..labels import ordered, translation
 from ..layouts import Listing, Options, Source, Table, get, names, open_source, recognise
 from ..layouts.files import Files, SingleFile, is_image, naming, unreadable
+from ..layouts.video import is_clip
 from ..ops.image import decode, digest
 from ..spec import flag_of, option
 from ..store import Block, Writer, block_rows, is_store
@@ -171,6 +172,8 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
 
 
 def _open(path: str) -> Source:
+    if is_clip(path):
+        raise UsageError(f"{path} is no data set of photos: crop the faces of a video with fer detect")
     source = open_source(path)
     if type(source) is SingleFile:  # an archive is one, too
         with naming(path), source.stream(path) as stream:

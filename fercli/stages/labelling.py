@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..store import Block, Reader, block_rows, replacing
+from ..store.pipe import interrupts_held
 from ..text import counted
 from . import contact
 from .annotate import Pictures
@@ -201,8 +202,9 @@ def _destination(output: str) -> Iterator[Callable[[bytes], None]]:
     if output == "-":
 
         def write(data: bytes) -> None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            with interrupts_held():  # so that the lines are whole
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
 
         yield write
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from .. import detectors, labels
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..spec import Spec, option
@@ -18,6 +18,7 @@ from .detect import DetectSpec, Search, SearchSpec
 from .faces import Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
 from .runner import Log, Outcome, Stage, run
+from .tracks import Smoothing
 from .video import label_clips
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class Predictor:
         from ..learn.rows import make_digests
 
         check_fit(self.model, src)
+        smoothing = Smoothing(self.spec.smooth)
+        if self.spec.smooth and not {"track", "time"} <= set(src.columns):
+            raise UsageError(f"--smooth averages over the time of a video, and {src.name} has none: leave it out")
         numbers = np.arange(src.rows) if rows is None else rows
         columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
         first = 0
@@ -141,12 +145,14 @@ class Predictor:
             if label is not None:
                 block["label"] = label[parent]
             block.setdefault("source", objects(f"row {row}" for row in parent))
-            yield {**block, **self._answer(inputs, digests), "parent": parent}
+            yield smoothing({**block, **self._answer(inputs, digests), "parent": parent})
             first += len(digests)
             log.advance(len(digests))
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`."""
+        if self.spec.smooth:
+            raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
         return label_photos(photos, self._search(), self._answer_crops, log)
 
     def over_clips(

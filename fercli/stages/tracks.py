@@ -18,7 +18,7 @@ class Smoothing:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._last: dict[int, tuple[float, np.ndarray]] = {}  # time and average of each track
+        self._last: dict[tuple[str, int], tuple[float, np.ndarray]] = {}  # time and average of each track of a clip
 
     def __call__(self, block: Block) -> Block:
         """The block with `probability` and `predicted` averaged; blocks come in the order of time."""
@@ -26,13 +26,13 @@ class Smoothing:
             return block
         probability, predicted = block["probability"].copy(), block["predicted"].copy()
         for row in np.flatnonzero((block["track"] > 0) & (predicted >= 0)):
-            number, time = int(block["track"][row]), float(block["time"][row])
-            if number in self._last:
-                then, average = self._last[number]
+            track, time = (block["source"][row], int(block["track"][row])), float(block["time"][row])
+            if track in self._last:
+                then, average = self._last[track]
                 share = 1 - np.exp((then - time) / self._seconds)
                 probability[row] = average + share * (probability[row] - average)
                 predicted[row] = probability[row].argmax()
-            self._last[number] = time, probability[row]
+            self._last[track] = time, probability[row]
         return {**block, "probability": probability, "predicted": predicted}
 
 

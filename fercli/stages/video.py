@@ -1,5 +1,7 @@
 """Videos and cameras, frame by frame: decoded by one thread, searched by another, answered by the caller."""
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -8,9 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..layouts import Source
+from ..layouts.archive import Archive
+from ..layouts.files import Folder
 from ..layouts.video import Clip, Frame, is_clip, is_video, open_clip
 from ..ops.parallel import buffered
 from ..store import Block, Writer, objects
+from ..text import counted
 from .detect import DetectSpec, Found, Search, samples
 from .faces import Answer, Photo, rows_of
 from .runner import Log
@@ -46,25 +52,24 @@ def label_clips(
 
     A clip that ends in an error has a row that says so, after those of the frames before, and is reported as failed.
     `smooth`: seconds over which the probabilities of a track are averaged. Only with `pictures` can the frames be read.
-    `parent` counts the frames of all clips. A summary of each track is told at the end, however that comes.
+    `parent` counts the frames of all clips. A summary of each track is told at the end, which for a camera is an
+    interrupt.
     """
     first = 0
     log.total(0)
     for clip in clips:
         smoothing, tracks = Smoothing(smooth), Tracks(clip.path, classes)
         size = 1 if clip.live else PICTURED_FRAMES if pictures else FRAMES
-        try:
-            with closing(_framed(clip, search, pictures)) as frames:
-                while batch := list(islice(frames, size)):
-                    block = smoothing(_block(batch, first, search, answer))
-                    tracks.add(block)
-                    yield [one.photo for one in batch], block
-                    first += len(batch)
-                    log.advance(len(batch))
-                    if batch[-1].found.error:
-                        log.failed(clip.path, batch[-1].found.error)
-        finally:
-            tracks.tell(log)
+        with closing(_until_interrupted(_framed(clip, search, pictures), clip.live)) as frames:
+            while batch := list(islice(frames, size)):
+                block = smoothing(_block(batch, first, search, answer))
+                tracks.add(block)
+                yield [one.photo for one in batch], block
+                first += len(batch)
+                log.advance(len(batch))
+                if batch[-1].found.error:
+                    log.failed(clip.path, batch[-1].found.error)
+        tracks.tell(log)
 
 
 def clips_of(paths: Sequence[str]) -> list[Clip]:
@@ -76,6 +81,17 @@ def clips_of(paths: Sequence[str]) -> list[Clip]:
         if not is_video(path):
             raise UsageError(f"{path} has no end: label it with fer predict, or record a video and give that")
     return [open_clip(path) for path in paths]
+
+
+def tell_left_out(sources: Iterable[Source], log: Log) -> None:
+    """Notes the videos that lie among photos, which are not labelled with them: their rows have other columns."""
+    for source in sources:
+        videos = [name for name in source.names() if is_video(name)] if isinstance(source, Folder | Archive) else []
+        if videos:
+            log.note(
+                f"{source.path} holds {counted(len(videos), 'video')}, left out: name them, "
+                f"as in fer predict -m MODEL {source.path.rstrip('/')}/{videos[0]}"
+            )
 
 
 def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log) -> None:
@@ -128,6 +144,29 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
             except DataError as error:
                 photo = Photo(clip.path, _unread, {"time": told[0], "frame": told[1]})
                 yield _Framed(photo, Found.nothing(error=str(error)), np.zeros(1, np.int32))
+
+
+def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Framed]:
+    """The frames; of a camera, which has no other end, those until the first interrupt (the next is one as ever)."""
+    here = threading.current_thread() is threading.main_thread()  # where Python handles interrupts
+    if not (live and here) or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield from frames
+        return
+    interrupted = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        interrupted.set()
+        signal.signal(number, old)
+
+    old = signal.signal(signal.SIGINT, end)
+    try:
+        with closing(frames):
+            for frame in frames:
+                yield frame
+                if interrupted.is_set():
+                    break
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 
 def _photo(clip: Clip, frame: Frame, pictures: bool) -> Photo:

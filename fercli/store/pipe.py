@@ -39,7 +39,7 @@ class Sink:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Surrounds calls of HDF5, and raises what went wrong in them when they are done."""
-        with _interrupts_held():
+        with interrupts_held():
             yield
         if self._error is not None:
             raise self._error
@@ -88,8 +88,10 @@ class Sink:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """An interrupt that was raised while HDF5 calls a Sink could be dropped by h5py, and the write with it."""
+def interrupts_held() -> Iterator[None]:
+    """Raises an interrupt that comes inside at the end. While HDF5 calls a Sink, h5py could drop it, and the write with
+    it; in the middle of a write to a pipe it would leave half a line.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
         yield  # Python interrupts its main thread alone
         return

@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
+from ..detectors import best
 from ..layouts.video import is_clip
 from ..stages import runner, video
-from ..stages.detect import DetectSpec, run
+from ..stages.detect import AUTO, DetectSpec, run, weights_digest
 from ..stages.runner import Stage
 from . import options
 from .console import Console
@@ -22,22 +23,27 @@ def command(**arguments: Any) -> None:
 
     \b
       fer ingest photos/ | fer detect -o faces.h5
+      fer detect --detector mtcnn --align photos.h5 -o faces.h5
       fer detect clip.mp4 --keep all -o faces.h5
       fer detect --detector none --size 48 crops.h5 -o faces.h5
     """
+    console = click.get_current_context().find_object(Console)
+    if arguments["detector"] in (None, AUTO):  # by its name in the provenance, so that another one makes OUT anew
+        arguments["detector"] = best()
+        console.note(f"faces are found with {arguments['detector']}")
     if not any(map(is_clip, arguments["inputs"])):
-        run_stage(Stage("detect", run), DetectSpec, arguments)
+        run_stage(Stage("detect", run, named=weights_digest), DetectSpec, arguments)
         return
     clips = video.clips_of(arguments["inputs"])
-    console = click.get_current_context().find_object(Console)
+    spec = options.given(DetectSpec, arguments)
     runner.check_output(arguments["inputs"], arguments["output"])
     outcome = runner.run(
         Stage("detect", video.detect_clips),
         clips,
         arguments["output"],
-        options.given(DetectSpec, arguments),
+        spec,
         runner.Log(arguments["on_error"], console),
-        digests=lambda: [clip.digest() for clip in clips],
+        digests=lambda: [*(clip.digest() for clip in clips), *weights_digest(spec)],
         force=arguments["force"],
         dry_run=arguments["dry_run"],
     )

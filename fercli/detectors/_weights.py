@@ -5,7 +5,6 @@ one that was published (by its SHA-256), and then the place of each array in it 
 """
 
 import hashlib
-import importlib.util
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..store import Reader, cached, create_store, open_store
+from ..store import Reader, create_store, open_store
+from . import _package
 from ._networks import Cascade
 
 #: File, its SHA-256, and where each array of a network begins in it once decompressed, in the order of the network's
@@ -37,13 +37,7 @@ _PUBLISHED = {
     ),
 }  # fmt: skip
 _INSTALL = "pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
-_STORE = "mtcnn.h5"
 _lock = threading.Lock()
-
-
-def available() -> bool:
-    """Whether weights are at hand without a file being named."""
-    return cached(_STORE).is_file() or _package() is not None
 
 
 @lru_cache(maxsize=4)
@@ -53,7 +47,7 @@ def cascade(path: str | None) -> Cascade:
     Raises DataError: no weights at hand, a store of another kind or damaged, another version of the package's files.
     """
     with _lock:  # one thread fills the cache
-        store = Path(path) if path else cached(_STORE)
+        store = Path(path) if path else _package.kept()
         if not path and not store.is_file():
             network = _from_package()
             _keep(network, store)
@@ -63,14 +57,8 @@ def cascade(path: str | None) -> Cascade:
     return network.eval().requires_grad_(False)
 
 
-def _package() -> Path | None:
-    """The folder of the package's weights, if it is installed. It is not imported: that would import TensorFlow."""
-    found = importlib.util.find_spec("mtcnn")
-    return Path(found.origin).parent / "assets" / "weights" if found and found.origin else None
-
-
 def _from_package() -> Cascade:
-    folder = _package()
+    folder = _package.folder()
     if folder is None:
         raise DataError(f"the detector mtcnn needs weights, which the package mtcnn brings: {_INSTALL}")
     network = Cascade()

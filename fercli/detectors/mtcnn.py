@@ -37,6 +37,7 @@ WINDOWS = {"cpu": 128, "cuda": 4096}
 class Detector(Base):
     """Scores are O-Net's probability of a face, 0.7 to 1."""
 
+    takes_weights = True
     has_landmarks = True
 
     def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:

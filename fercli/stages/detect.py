@@ -1,14 +1,17 @@
 """`fer detect`: faces found in photos, cropped to gray images of one size."""
 
+import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import detectors
-from ..errors import DataError
+from ..errors import DataError, UsageError
+from ..ops.align import aligned
 from ..ops.geometry import face
 from ..ops.image import decode, digest, to_gray
 from ..ops.parallel import ordered_map
@@ -22,16 +25,31 @@ _MADE = ("image", "encoded", "height", "width", "parent", "digest", "hog")
 _MADE_BY_SEARCH = ("box", "landmark", "score")
 _SOURCES_TOLD = 3
 
+AUTO = "auto"
+KEEP = ("largest", "center", "all")
+
 
 @dataclass(frozen=True)
 class SearchSpec(Spec):
     """How faces are found and cropped, for whichever stage looks for them."""
 
-    detector: str = option("haar", "What finds the faces; none: each photo is a face.", choices=detectors.names())
-    margin: float = option(
-        0.0, "Share of the box to add on every side. Haar's box alone is how FER2013 is cropped.", low=0, high=2
+    detector: str = option(
+        AUTO,
+        "What finds the faces; none: each photo is a face; auto: mtcnn where its weights are at hand, else haar.",
+        choices=(AUTO, *detectors.names()),
     )
-    keep: str = option("largest", "Faces of a photo that become rows.", choices=("largest", "all"))
+    weights: str | None = option(None, "Weights of mtcnn, or the model that yunet is.", metavar="FILE")
+    confidence: float | None = option(
+        None, "Lowest score of a face: 0 to 1 for mtcnn and yunet, some 0 to 10 for haar. [default: the detector's]"
+    )
+    align: bool = option(False, "Turn faces upright and place them by eyes, nose and mouth (mtcnn, yunet).")
+    margin: float = option(
+        0.0,
+        "Share of the box to add on every side. The boxes of haar and mtcnn alone are how FER2013 is cropped.",
+        low=0,
+        high=2,
+    )
+    keep: str = option("largest", "Faces of a photo that become rows.", choices=KEEP)
     min_face: int = option(32, "Leave out faces smaller than this: they show little expression.", low=1, metavar="PX")
     detect_every: int = option(
         6, "Frames of a video from one search for faces to the next; in between they are followed.", low=1
@@ -69,9 +87,17 @@ class Search:
     """Finds and crops the faces of a photo; safe in threads, each of which gets a detector of its own."""
 
     def __init__(self, spec: DetectSpec) -> None:
-        self.spec = spec
+        """Raises UsageError: a detector without landmarks to align by, or `--weights` for one that takes none."""
+        self.spec = replace(spec, detector=chosen(spec))
         self._own = threading.local()
-        self.whole = not self._detector().takes_margin  # every photo is a face
+        detector = self._detector()
+        self.whole = not detector.takes_margin  # every photo is a face
+        self.has_landmarks = detector.has_landmarks
+        if spec.align and not self.has_landmarks:
+            raise UsageError(
+                f"--align needs eyes, nose and mouth, which the detector {self.spec.detector} does not tell: "
+                f"add --detector mtcnn or --detector yunet"
+            )
 
     def __call__(self, photo: bytes | np.ndarray) -> Found:
         """The faces of an encoded photo, or of an (H, W) or (H, W, 3) image, the largest first."""
@@ -91,14 +117,29 @@ class Search:
         """All faces of an (H, W) or (H, W, 3) image, the largest first."""
         return self._detector().detect(image)
 
+    def kept(self, faces: detectors.Faces, gray: np.ndarray) -> np.ndarray:
+        """Which of the faces of an (H, W) image become rows: their numbers, the first row's first."""
+        if self.spec.keep == "all":
+            return np.arange(len(faces.box))
+        if self.spec.keep == "largest":
+            return np.arange(min(1, len(faces.box)))
+        away = faces.box[:, :2] + faces.box[:, 2:] / 2 - np.array(gray.shape[::-1]) / 2
+        return np.hypot(*away.T).argsort(kind="stable")[:1]
+
     def cropped(self, gray: np.ndarray, faces: detectors.Faces) -> Found:
-        """The faces of an (H, W) image, of which there is at least one, or the largest of them."""
-        spec = self.spec
-        count = 1 if spec.keep == "largest" else len(faces.box)
-        box, score = faces.box[:count], faces.score[:count]
-        landmark = np.zeros((count, 5, 2), np.float32) if faces.landmark is None else faces.landmark[:count]
-        margin = 0.0 if self.whole else spec.margin
-        return Found([face(gray, one, margin, spec.size) for one in box], box, score, landmark)
+        """Those faces of an (H, W) image that are `kept`; there is at least one."""
+        spec, kept = self.spec, self.kept(faces, gray)
+        box, score = faces.box[kept], faces.score[kept]
+        if faces.landmark is None:
+            margin = 0.0 if self.whole else spec.margin
+            crops = [face(gray, one, margin, spec.size) for one in box]
+            return Found(crops, box, score, np.zeros((len(kept), 5, 2), np.float32))
+        landmark = faces.landmark[kept]
+        if spec.align:
+            crops = [aligned(gray, *one, spec.margin, spec.size) for one in zip(box, landmark, strict=True)]
+        else:
+            crops = [face(gray, one, spec.margin, spec.size) for one in box]
+        return Found(crops, box, score, landmark)
 
     def kept_whole(self, gray: np.ndarray) -> Found:
         """An (H, W) image without a face as one crop, whose box and score are 0."""
@@ -109,8 +150,24 @@ class Search:
 
     def _detector(self) -> detectors.Detector:
         if not hasattr(self._own, "detector"):
-            self._own.detector = detectors.load(self.spec.detector, self.spec.min_face)
+            spec = self.spec
+            self._own.detector = detectors.load(spec.detector, spec.min_face, spec.confidence, spec.weights)
         return self._own.detector
+
+
+def chosen(spec: SearchSpec) -> str:
+    """The detector that a search uses: of `auto` the one that finds more true faces and fewer false ones."""
+    return detectors.best() if spec.detector == AUTO else spec.detector
+
+
+def weights_digest(spec: SearchSpec) -> list[str]:
+    """The hex digest of the file that `--weights` names, which a search depends on; none without one."""
+    if spec.weights is None:
+        return []
+    try:
+        return [hashlib.sha256(Path(spec.weights).read_bytes()).hexdigest()]
+    except OSError as error:
+        raise DataError(f"{spec.weights} cannot be read: {error.strerror}") from error
 
 
 def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
@@ -134,11 +191,11 @@ def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
     for block in src.blocks(names):
         # a thread decodes a photo and keeps its crops alone, so that few photos are in memory at a time
         found = list(ordered_map(search, block.pop(photos)))
-        missed += _report(found, _sources(src, block, first, len(found)), spec, log)
-        dst.append(samples(found, block, first, spec))
+        missed += _report(found, _sources(src, block, first, len(found)), search.spec, log)
+        dst.append(samples(found, block, first, search))
         first += len(found)
         log.advance(len(found))
-    _tell(missed, src.rows, spec, log)
+    _tell(missed, src.rows, search.spec, log)
 
 
 def _photo_column(src: Reader) -> str:
@@ -173,16 +230,18 @@ def _report(found: list[Found], sources: list[str], spec: DetectSpec, log: Log) 
     return missed
 
 
-def samples(found: Sequence[Found], block: Block, first: int, spec: DetectSpec) -> Block:
+def samples(found: Sequence[Found], block: Block, first: int, search: Search) -> Block:
     """The block of faces; `block` holds the columns that photos hand on to their faces."""
     of = np.repeat(np.arange(len(found)), [len(one.crops) for one in found])
     crops = [crop for one in found for crop in one.crops]
     rows = take(block, of)
-    rows["image"] = np.array(crops, np.uint8).reshape(-1, spec.size, spec.size)
+    rows["image"] = np.array(crops, np.uint8).reshape(-1, search.spec.size, search.spec.size)
     rows["parent"] = of + first
     rows["digest"] = np.frombuffer(b"".join(map(digest, crops)), np.uint8).reshape(-1, 16)
     rows.setdefault("box", np.concatenate([one.box for one in found]))
     rows.setdefault("score", np.concatenate([one.score for one in found]))
+    if search.has_landmarks:
+        rows["landmark"] = np.concatenate([one.landmark for one in found])
     return rows
 
 

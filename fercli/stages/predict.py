@@ -14,7 +14,7 @@ from ..layouts.video import Clip
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from .dense import GRADIENTS, pieces
-from .detect import DetectSpec, Search, SearchSpec
+from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
 from .runner import Log, Outcome, Stage, run
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec)
 
-AUTO = "auto"
 #: Crops that are answered together: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
@@ -40,13 +39,17 @@ class PredictSpec(SearchSpec):
 
     detector: str = option(
         AUTO,
-        "What finds the faces; auto: haar in photos, none in stores of crops; none: each photo is a face.",
+        "What finds the faces; none: each photo is a face, as auto has it in stores of crops; in photos auto is mtcnn "
+        "where its weights are at hand, else haar.",
         choices=(AUTO, *detectors.names()),
     )
     margin: float | None = option(
         None, "Share of the box to add on every side. [default: as the model's faces were cropped]", low=0, high=2
     )
-    keep: str = option("all", "Faces of a photo that become rows.", choices=("largest", "all"))
+    align: bool | None = option(
+        None, "Turn faces upright and place them by their landmarks. [default: as the model's faces were]"
+    )
+    keep: str = option("all", "Faces of a photo that become rows.", choices=KEEP)
     split: str | None = option(None, "Only these rows of a store.", choices=SPLITS)
     smooth: float = option(
         0.0, "Average the probabilities of a face in a video over about these seconds; 0: each frame alone.", low=0
@@ -71,7 +74,7 @@ def store(
 
     def digests() -> list[str]:
         inputs = src.digests if isinstance(src, Reader) else [source.digest(source.names()) for source in src]
-        return [*inputs, model_digest]
+        return [*inputs, model_digest, *weights_digest(spec)]
 
     def stage(src: Reader | Sequence[Source], dst: Writer, spec: PredictSpec, log: Log) -> None:
         predictor = Predictor.load(model, spec)
@@ -166,7 +169,10 @@ class Predictor:
         spec, cropped = self.spec, next(_past(self.model.provenance, "detect", DetectSpec), DetectSpec())
         return Search(
             DetectSpec(
-                detector="haar" if spec.detector == AUTO else spec.detector,
+                detector=spec.detector,
+                weights=spec.weights,
+                confidence=spec.confidence,
+                align=cropped.align if spec.align is None else spec.align,
                 margin=cropped.margin if spec.margin is None else spec.margin,
                 keep=spec.keep,
                 min_face=spec.min_face,

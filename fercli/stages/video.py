@@ -101,6 +101,7 @@ def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log)
     without a face under `--on-miss fail`.
     """
     search = Search(spec)
+    spec = search.spec
     dst.start("samples", (), ("gray",))
     log.total(0)
     for clip in clips:
@@ -113,7 +114,7 @@ def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log)
                 count += len(batch)
                 _check_found(batch, spec)
                 if batch:
-                    dst.append(_samples(batch, spec))
+                    dst.append(_samples(batch, search))
                 log.advance(len(batch))
         if missed:
             did = "were left out" if spec.on_miss == "drop" else "were kept whole"
@@ -130,7 +131,7 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
         photo = _photo(clip, seen.frame, pictures)
         if len(seen.track):
             found = search.cropped(seen.gray, seen.faces)
-            return _Framed(photo, found, seen.track[: len(found.crops)])
+            return _Framed(photo, found, seen.track[search.kept(seen.faces, seen.gray)])
         keep = search.spec.on_miss == "keep"
         found = search.kept_whole(seen.gray) if keep else Found.nothing(missed=True)
         return _Framed(photo, found, np.zeros(1, np.int32))
@@ -193,7 +194,7 @@ def _check_found(batch: Iterable[_Framed], spec: DetectSpec) -> None:
             )
 
 
-def _samples(batch: Sequence[_Framed], spec: DetectSpec) -> Block:
+def _samples(batch: Sequence[_Framed], search: Search) -> Block:
     """One row a crop."""
     names = objects(one.photo.source for one in batch)
     frames = {
@@ -202,6 +203,6 @@ def _samples(batch: Sequence[_Framed], spec: DetectSpec) -> Block:
         "frame": np.array([one.photo.carried["frame"] for one in batch], np.int64),
         "time": np.array([one.photo.carried["time"] for one in batch], np.float64),
     }
-    block = samples([one.found for one in batch], frames, 0, spec)
+    block = samples([one.found for one in batch], frames, 0, search)
     del block["parent"]  # the frames are rows of no store
     return {**block, "track": np.concatenate([one.track[: len(one.found.crops)] for one in batch])}

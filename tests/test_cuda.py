@@ -46,8 +46,8 @@ def test_a_captured_step_does_what_the_plain_one_does(data: Path, tmp_path: Path
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_gpu_and_a_cpu_learn_alike(data: Path, tmp_path: Path, settings: dict) -> None:
     for device in ("cuda", "cpu"):
-        train(data, tmp_path / f"{device}.h5", dataclasses.replace(SPEC, device=device, **settings))
-    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05)
+        train(data, tmp_path / f"{device}.h5", dataclasses.replace(SPEC, device=device, epochs=2, **settings))
+    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05, abs=0.02)
 
 
 def test_a_step_in_bfloat16_is_captured_too(data: Path, tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ class TrainSpec(Spec):
     holdout: float = option(
         0.0, "Share of the training pictures that chooses the epoch instead of the val rows.", low=0, high=0.5
     )
-    select: str = option("accuracy", "What the best epoch is best at, in validation.", choices=("accuracy", "loss"))
+    select: str = option(
+        "accuracy", "What the epoch kept is best at in validation, or the last.", choices=("accuracy", "loss", "last")
+    )
     patience: int | None = option(None, "Stop after so many epochs without a better one.", low=1)
     precision: str = option(
         "float32",

@@ -41,9 +41,9 @@ def faces(count: int, per_person: int) -> Iterator[tuple[int, str, bytes]]:
     """
     for number in range(count):
         person, expression = number // per_person, EMOTIONS[number % len(EMOTIONS)]
-        who = draw_identity(np.random.Generator(np.random.PCG64([0, person])))
+        who = draw_identity(np.random.Generator(np.random.PCG64([1, 0, person])))
         image = np.full((256, 256), 120, np.uint8)
-        image[28:228, 28:228] = draw_face(np.random.Generator(np.random.PCG64([1, number])), expression, 200, who)
+        image[43:213, 43:213] = draw_face(np.random.Generator(np.random.PCG64([1, 1, number])), expression, 170, who)
         done, data = cv2.imencode(".png", image)
         assert done
         yield person, expression, data.tobytes()

@@ -44,6 +44,7 @@ class Clip(Source):
 
     flat = True
     live = False
+    rate = 0.0  # frames a second as the header of an opened file tells it, which may be anything
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -64,6 +65,7 @@ class Video(Clip, SingleFile):
                     f"it cannot be read as a video: it is cut off or damaged, or of a kind that OpenCV "
                     f"{cv2.__version__} does not know"
                 )
+            self.rate = capture.get(cv2.CAP_PROP_FPS)
             yield from _frames_of(capture)
         finally:
             capture.release()

@@ -1,4 +1,4 @@
-"""Pictures of photos with what was found in them."""
+"""Photos with what was found in them."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..layouts.video import is_video
 from ..ops import draw
 from ..ops.image import encode
 from ..ops.parallel import ordered_map
@@ -20,7 +21,6 @@ FLAG = "--annotate"
 #: Marks a folder whose pictures may be overwritten: they were made here.
 MARK = ".fer-pictures"
 _MARKED = "The pictures in this folder were made by fer predict --annotate, which may overwrite them.\n"
-_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 _UNWRITTEN = (".gif",)  # formats that are written as PNG
 
 
@@ -33,19 +33,23 @@ def faces_of(rows: Iterable[Row]) -> list[draw.Face]:
     ]
 
 
+def own_folder(folder: str) -> Path:
+    """A folder for what is drawn. Raises UsageError where it holds other files, which might be overwritten."""
+    path = prepare(folder, FLAG)
+    if not (path / MARK).exists():
+        if any(path.iterdir()):
+            raise UsageError(f"the folder {folder} holds files that {FLAG} might overwrite: name an empty or a new one")
+        put(path / MARK, _MARKED.encode(), FLAG)
+    return path
+
+
 class Pictures(Output):
     """Photos with their faces, in a folder, under the names and in the formats that they have."""
 
     def __init__(self, folder: str, log: Log) -> None:
-        self._check(folder)
-        self._folder, self._log, self._count = prepare(folder, FLAG), log, 0
-        mark = self._folder / MARK
-        if not mark.exists():
-            if any(self._folder.iterdir()):
-                raise UsageError(
-                    f"the folder {folder} holds files that {FLAG} might overwrite: name an empty or a new one"
-                )
-            put(mark, _MARKED.encode(), FLAG)
+        if folder == "-" or is_video(folder):
+            raise UsageError(f"{FLAG} {folder} takes the frames of one video, and IN are photos: name a folder")
+        self._folder, self._log, self._count = own_folder(folder), log, 0
 
     def add(self, batch: Sequence[Labelled]) -> None:
         """Writes the pictures of some photos, in threads; one that cannot be written is reported."""
@@ -88,8 +92,3 @@ class Pictures(Output):
         os.makedirs(target.parent, exist_ok=True)
         put(target, picture, FLAG)
         return labelled, ""
-
-    @staticmethod
-    def _check(folder: str) -> None:
-        if folder == "-" or Path(folder).suffix.lower() in _VIDEO_SUFFIXES:
-            raise UsageError(f"{FLAG} {folder} takes the frames of one video, and IN are photos: name a folder")

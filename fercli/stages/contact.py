@@ -50,7 +50,10 @@ class ContactSheet(Output):
                     order = -sum(self._count.values())
                     self._count[row["label"]] += 1
                     kept = self._kept[row["label"]]
-                    heapq.heappush(kept, _Kept(row["confidence"], order, row["box"] or (), photo))
+                    if len(kept) == FACES and (row["confidence"], order) < kept[0]:
+                        continue
+                    face = _Kept(row["confidence"], order, row["box"] or (), photo)
+                    heapq.heappush(kept, _cut_out(face) if "frame" in row else face)
                     if len(kept) > FACES:
                         heapq.heappop(kept)
 
@@ -86,6 +89,12 @@ def check_sheet(path: str) -> None:
     if Path(path).suffix.lower() not in SUFFIXES:
         raise UsageError(f"{FLAG} {path} is no name of a picture: end it in {', '.join(SUFFIXES)}")
     check_writable(Path(path), FLAG)
+
+
+def _cut_out(face: _Kept) -> _Kept:
+    """The face of a frame, which cannot be read again, without the rest of it."""
+    tile = _thumbnail(face, face.photo.read())
+    return face._replace(box=(), photo=Photo(face.photo.source, lambda: tile))
 
 
 def _thumbnail(face: _Kept, data: bytes | np.ndarray | None) -> np.ndarray | None:

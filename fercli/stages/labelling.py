@@ -21,6 +21,7 @@ from .annotate import Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
 from .faces import Photo, Unique, photos_in, relative
+from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
 from .predict import Predictor, PredictSpec
 from .resume import Appended, Past
@@ -45,7 +46,9 @@ def write_rows(
     with ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(_destination(output))
         predictor = Predictor.load(model, spec)
-        others, begun = _others(wanted, predictor, log), False
+        others, begun = _others(src, output, wanted, predictor, log), False
+        for other in others:
+            stack.callback(other.stop)
         if wanted.resume:
             file = stack.enter_context(Appended(wanted.resume, form, predictor.classes))
             photos = _remaining(list(_photos(src, wanted, log)), file, others, log)
@@ -141,11 +144,14 @@ def _remaining(photos: Sequence[Photo], file: Appended, others: Sequence[Output]
     return left
 
 
-def _others(wanted: OutputSpec, predictor: Predictor, log: Log) -> list[Output]:
+def _others(
+    src: Reader | Sequence[Source], output: str, wanted: OutputSpec, predictor: Predictor, log: Log
+) -> list[Output]:
     """The outputs beside the rows."""
     made: list[Output] = []
     if wanted.annotate:
-        made.append(Pictures(wanted.annotate, log))
+        clips = not isinstance(src, Reader) and isinstance(src[0], Clip)
+        made.append(films(wanted.annotate, src, output, log) if clips else Pictures(wanted.annotate, log))
     if wanted.contact_sheet:
         made.append(ContactSheet(wanted.contact_sheet, predictor.classes, log))
     if wanted.sort_into:

@@ -25,7 +25,10 @@ class OutputSpec(Spec):
     """Settings of `fer predict` that add outputs and change no row."""
 
     annotate: str | None = option(
-        None, "Write the photos with boxes, labels and probabilities into this folder.", metavar="OUT"
+        None,
+        "Draw boxes, labels and probabilities on the photos, into the folder OUT; or on a video, into the file OUT, or "
+        "with - as raw frames to standard output.",
+        metavar="OUT",
     )
     contact_sheet: str | None = option(
         None, "Write one picture of the faces, grouped by label, the surest first.", metavar="FILE"
@@ -73,6 +76,9 @@ class Output(ABC):
     @abstractmethod
     def close(self) -> str:
         """Ends the work when all photos are done, and says in a few words what was made."""
+
+    def stop(self) -> None:  # noqa: B027 - few leave anything
+        """Takes away what is unfinished, however the run ends."""
 
 
 def pixels(data: bytes | np.ndarray) -> np.ndarray:

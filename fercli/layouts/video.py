@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import struct
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -21,9 +22,11 @@ SUFFIXES = (
 )  # fmt: skip
 CAMERA = "camera:"
 
-#: A video that ends before its header says by this share of its length, and by these seconds, is cut off. (Some headers
-#: count frames that are only there to decode others.)
+#: A video that ends before its header says by this share of its length, and by these seconds, is cut off.
 _MISSING_SHARE, _MISSING_SECONDS = 0.05, 0.2
+#: What a file of the MP4 family may begin with, and how many boxes of it are looked at: hostile ones have millions.
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_MAX_BOXES = 10_000
 # FFmpeg says nothing on standard error: what it says comes back as an error. And it opens no more than the file that it
 # is given: a playlist under the name of a video could make it read other files, or from the network. Both are read when
 # OpenCV first opens a video; who has set them otherwise has a reason to.
@@ -66,7 +69,7 @@ class Video(Clip, SingleFile):
                     f"{cv2.__version__} does not know"
                 )
             self.rate = capture.get(cv2.CAP_PROP_FPS)
-            yield from _frames_of(capture)
+            yield from _frames_of(capture, _cut_off(self.path))
         finally:
             capture.release()
 
@@ -127,7 +130,8 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def _frames_of(capture: cv2.VideoCapture) -> Iterator[Frame]:
+def _frames_of(capture: cv2.VideoCapture, cut_off: bool | None) -> Iterator[Frame]:
+    """All frames. `cut_off` tells whether the file ends too early; None: to be told by the length in its header."""
     width, height = (int(capture.get(part)) for part in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if height * width > MAX_PIXELS:
         raise DataError(f"its frames are of {width}x{height} pixels, more than the {MAX_PIXELS:,} that are accepted")
@@ -143,12 +147,29 @@ def _frames_of(capture: cv2.VideoCapture) -> Iterator[Frame]:
         number += 1
     if not number:
         raise DataError("it holds no frames that can be decoded")
-    missing = (count * step) - (seconds + step)
-    if missing > max(_MISSING_SHARE * count * step, _MISSING_SECONDS):
-        raise DataError(
-            f"it ends after {seconds + step:.1f} s of {count * step:.1f} s ({number:,} frames): "
-            f"it is cut off or damaged"
-        )
+    if cut_off is None:
+        cut_off = (count - 1) * step - seconds > max(_MISSING_SHARE * count * step, _MISSING_SECONDS)
+    if cut_off:
+        raise DataError(f"it is cut off or damaged: it ends after {seconds + step:.1f} s ({number:,} frames)")
+
+
+def _cut_off(path: str) -> bool | None:
+    """Whether a file of the MP4 family ends within one of its boxes; None for a file of another family.
+
+    The frames that are counted in its header tell less: an edit list may leave many of them out.
+    """
+    with open(path, "rb") as file:
+        end, at = os.fstat(file.fileno()).st_size, 0
+        for _ in range(_MAX_BOXES):
+            file.seek(at)
+            head = file.read(16).ljust(16, b"\0")
+            if at == 0 and head[4:8] not in _BOXES:
+                return None
+            short, _, long = struct.unpack(">I4sQ", head)
+            at = end if short == 0 else at + (long if short == 1 else max(short, 8))
+            if at >= end:
+                break
+    return at > end
 
 
 def _next(capture: cv2.VideoCapture) -> np.ndarray | None:

@@ -446,6 +446,18 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path):
     assert len({json.loads(line)["source"] for line in rows.read_text().splitlines()}) == 155
 
 
+def test_a_reader_that_leaves_early(model, tmp_path):
+    """Though there is more to come than a pipe holds."""
+    (tmp_path / "a.png").write_bytes(photo(0, (24, 24)))
+    (tmp_path / "list").write_text(f"{tmp_path}/a.png\n" * 1000)
+    line = f"{sys.executable} -m fercli predict -q --detector none -m {model} --files-from {tmp_path}/list"
+    done = subprocess.run(
+        ["bash", "-c", f"{line} | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, env=QUIET,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_two_runs_at_once(predict, photos, tmp_path):
     import fcntl
 

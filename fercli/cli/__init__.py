@@ -46,6 +46,14 @@ class Stages(click.Group):
             raise click.UsageError(f"there is no command {args[0]!r}; {nearest(args[0], list(COMMANDS))}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command. A reader that leaves early ends it well, where click would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader, such as head, has all that it wanted
+            _drop_output()
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -89,7 +97,7 @@ def _status(console: Console) -> int:
         status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except BrokenPipeError:  # the reader, such as head, has all that it wanted
+    except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
         _drop_output()
         return 0
     except (KeyboardInterrupt, click.Abort):

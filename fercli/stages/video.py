@@ -27,8 +27,8 @@ from .tracks import Smoothing, Tracks
 #: pictures are wanted too, which would fill the memory.
 FRAMES = 32
 PICTURED_FRAMES = 4
-#: Frames that may wait between two threads. Those of a camera give way to later ones.
-_DECODED, _SEARCHED = 4, 32
+#: Decoded frames that may wait for the search. Those of a camera give way to later ones.
+_DECODED = 4
 
 
 class _Framed(NamedTuple):
@@ -59,7 +59,7 @@ def label_clips(
     log.total(0)
     for clip in clips:
         smoothing, tracks = Smoothing(smooth), Tracks(clip.path, classes)
-        size = 1 if clip.live else PICTURED_FRAMES if pictures else FRAMES
+        size = _batch_size(clip, pictures)
         with closing(_until_interrupted(_framed(clip, search, pictures), clip.live)) as frames:
             while batch := list(islice(frames, size)):
                 block = smoothing(_block(batch, first, search, answer))
@@ -70,6 +70,12 @@ def label_clips(
                 if batch[-1].found.error:
                     log.failed(clip.path, batch[-1].found.error)
         tracks.tell(log)
+
+
+def _batch_size(clip: Clip, pictures: bool) -> int:
+    if clip.live:
+        return 1
+    return PICTURED_FRAMES if pictures else FRAMES
 
 
 def clips_of(paths: Sequence[str]) -> list[Clip]:
@@ -139,7 +145,7 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
     tracker = Tracker(search.find, search.spec.detect_every)
     with closing(buffered(clip.frames(), 1 if clip.live else _DECODED, latest=clip.live)) as decoded:
         made = map(cropped, tracker.follow(decoded))
-        with closing(buffered(made, 1 if clip.live else _SEARCHED)) as framed:
+        with closing(buffered(made, _batch_size(clip, pictures))) as framed:
             try:
                 yield from framed
             except DataError as error:

@@ -1,0 +1,77 @@
+"""Items made ahead of time: in order, few at a time, and no thread is left behind."""
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from fercli.ops.parallel import buffered
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_items_come_in_order():
+    assert list(buffered(range(1000), 3)) == list(range(1000))
+    assert list(buffered((), 1)) == []
+
+
+def test_they_are_made_while_the_caller_is_busy_but_few_wait():
+    made = []
+    items = buffered((made.append(number) or number for number in range(20)), 4)
+    assert next(items) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 6 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert made == [0, 1, 2, 3, 4, 5]  # the first was taken, four wait, and one has no room yet
+    assert list(items) == list(range(1, 20))
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def broken() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("broken")
+
+    got = []
+    with pytest.raises(ValueError, match=r"^broken$"):
+        got.extend(buffered(broken(), 5))
+    items = buffered(broken(), 5)
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(ValueError, match=r"^broken$"):
+        next(items)
+
+
+def test_who_stops_early_closes_what_makes_the_items():
+    closed = threading.Event()
+
+    def endless() -> Iterator[int]:
+        try:
+            yield from count()
+        finally:
+            closed.set()
+
+    items = buffered(buffered(endless(), 2), 2)
+    assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
+    items.close()
+    assert closed.is_set()
+
+
+def test_the_latest_items_take_the_place_of_those_that_wait():
+    all_made = threading.Event()
+
+    def live() -> Iterator[int]:
+        yield from range(100)
+        all_made.set()
+
+    items = buffered(live(), 3, latest=True)
+    first = next(items)
+    assert all_made.wait(10)  # though nobody takes them
+    assert [first, *items] in ([97, 98, 99], [first, 97, 98, 99])

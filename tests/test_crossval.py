@@ -1,7 +1,9 @@
 """Cross-validation: every row is answered by a network that did not see it, and a killed run goes on to the bit."""
 
 import dataclasses
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fercli.cli import main
 from fercli.errors import DataError, UsageError
 from fercli.learn.rows import choose_fold, choose_rows, hold_out
 from fercli.ops.augment import Recipe, augment
@@ -223,6 +226,51 @@ def test_val_rows_that_are_copies_do_not_choose_the_epoch(data: Path, tmp_path: 
         assert len(rest) + 2 * len(held) == 2 * ROWS
 
 
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(capfdbinary, monkeypatch: pytest.MonkeyPatch):
+    """Runs `fer` within this process; returns its status, what it printed, and the last of what it told."""
+
+    def run(*words: object) -> tuple[int, bytes, str]:
+        monkeypatch.setattr(sys, "argv", ["fer", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfdbinary.readouterr()
+        return end.value.code, out, err.decode().rpartition("fer train: ")[2]
+
+    return run
+
+
+def test_the_command_writes_predictions_for_eval(call, data: Path, tmp_path: Path) -> None:
+    words = ("train", "--fold", "all", "--epochs", 1, "--batch", 16, "--device", "cpu", "--threads", 1, data)
+    status, out, told = call(*words, "-o", tmp_path / "p.h5")
+    assert (status, out) == (0, b"")
+    assert re.fullmatch(rf"60 rows to {tmp_path}/p.h5 \([0-9.]+ s\)\n", told)
+    assert call(*words, "-o", tmp_path / "p.h5")[2].startswith(f"{tmp_path}/p.h5 is up to date")
+    assert call(*words)[:2] == (0, (tmp_path / "p.h5").read_bytes())
+    assert b"\nmean of the folds   0." in call("eval", tmp_path / "p.h5")[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5", "p.h5"]
+
+
+def test_stores_of_single_folds_are_evaluated_together(call, data: Path, tmp_path: Path) -> None:
+    words = ("train", "--epochs", 1, "--batch", 16, "--seed", 7, "--device", "cpu", "--threads", 1, data)
+    names = [tmp_path / f"{fold}.h5" for fold in (*range(3), "all")]
+    for name in names:
+        assert call(*words, "--fold", name.stem, "-o", name)[0] == 0
+    together, alone = (json.loads(call("eval", "--json", *some)[1]) for some in (names[:3], names[3:]))
+    assert together["folds"] == alone["folds"]
+    assert together["confusion"] == alone["confusion"]
+
+
+def test_the_command_refuses_a_store_without_folds(call, tmp_path: Path) -> None:
+    data = write(tmp_path / "data.h5", fold=None)
+    assert call("train", "--fold", "all", data, "-o", tmp_path / "p.h5") == (
+        1, b"", f"error: {data} has no folds: assign its rows to some with fer split --folds 10\n",
+    )  # fmt: skip
+
+
 # --- a run that is cut off --------------------------------------------------------------------------------------------
 
 
@@ -314,6 +362,14 @@ def test_resume_with_nothing_to_resume_says_so(data: Path, tmp_path: Path) -> No
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_of_one_class_is_told(tmp_path: Path) -> None:
+    _, labels = bands(ROWS)
+    data = write(tmp_path / "data.h5", fold=(labels == 1).astype(np.int16))
+    notes = train(data, tmp_path / "p.h5", replaced(epochs=1, fold="1"))
+    assert "fold 1 shows happy alone: its own accuracy tells little" in notes
+    assert "no training row shows happy: the model will not answer so" in notes
 
 
 def with_fold(row: int, fold: int) -> np.ndarray:

@@ -15,6 +15,9 @@ from .stage import run_stage
 def command(**arguments: Any) -> None:
     """Add transformed copies of the training rows; the originals stay.
 
+    A copy keeps the split or fold of its original, and is only ever trained on: neither the epoch nor a fold is judged
+    by copies.
+
     \b
       fer augment --rotation 15 --horizontal-flip faces.h5 -o more.h5
       fer augment --online --rotation 15 faces.h5 | fer train -o model.h5

@@ -24,7 +24,8 @@ from .console import Console
 def command(inputs: tuple[str, ...], model: str | None, form: str | None, **arguments: Any) -> None:
     """Measure predictions against the labels of the data; with --min or --baseline, fail when they are too bad.
 
-    IN are predictions stores, or with -m stores of faces that the model labels first.
+    IN are predictions stores, or with -m stores of faces that the model labels first. Predictions of fer train --fold
+    are also measured fold by fold.
 
     \b
       fer eval predictions.h5 --split val

@@ -38,6 +38,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
             if any((block["fold"] == fold).all() for block in answers):
                 continue
             log.note(f"fold {fold}: {len(rows.train):,} rows to train on, {len(tested):,} left out")
+            _tell_oddity(src, fold, tested, log)
             trainings.train(rows, spec, {"fold": fold})
             answers.append(_answer(trainings, fold, tested, spec))
             trainings.keep(lambda writer: _write(writer, src.classes, answers))
@@ -57,6 +58,14 @@ def _chosen(src: Reader, fold: str) -> list[int]:
     if int(fold) > last:
         raise UsageError(f"{src.name} has no fold {int(fold)}: it has folds 0 to {last}")
     return [int(fold)]
+
+
+def _tell_oddity(src: Reader, fold: int, tested: np.ndarray, log: Log) -> None:
+    """Notes a fold that any network does well on which always answers the same."""
+    label = src.column("label")[tested]
+    shown = np.unique(label[label >= 0])
+    if len(shown) == 1:
+        log.note(f"fold {fold} shows {src.classes[shown[0]]} alone: its own accuracy tells little")
 
 
 def _finished(trainings: Several) -> list[Block]:

@@ -1,5 +1,7 @@
 """Detectors, and the stage that crops the faces they find."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -8,12 +10,16 @@ from fercli import detectors
 from fercli.detectors import Faces
 from fercli.errors import DataError, UsageError
 from fercli.ops import image, synthetic
+from fercli.ops.align import TEMPLATE
 from fercli.ops.geometry import face
-from fercli.stages.detect import DetectSpec
+from fercli.stages.detect import DetectSpec as AnyDetectSpec
+from fercli.stages.detect import chosen, weights_digest
 from fercli.stages.detect import run as run_detect
 from fercli.store import open_store
 
 from .stages import run_stage, write_samples
+
+DetectSpec = partial(AnyDetectSpec, detector="haar")  # and not the one that is at hand here
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -67,9 +73,14 @@ def test_registry_lists_the_files_and_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", detectors.names())
 @pytest.mark.parametrize("shape", [(60, 80), (60, 80, 3), (1, 1), (1, 300, 3), (3000, 40)])
-def test_every_detector_takes_every_image(name: str, shape: tuple[int, ...]) -> None:
+def test_every_detector_takes_every_image(name: str, shape: tuple[int, ...], tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     picture = np.random.default_rng(4).integers(0, 256, shape, dtype=np.uint8)
-    found = detectors.load(name, 24).detect(picture)
+    if name == "mtcnn" and detectors.best() != "mtcnn":
+        pytest.skip("the package mtcnn is not installed")
+    finder = detectors.load(name, 24, None, bright_cells(tmp_path / "cells.onnx") if name == "yunet" else None)
+    found = finder.detect(picture)
+    assert finder.has_landmarks == (found.landmark is not None)
     assert found.box.dtype == found.score.dtype == np.float32
     assert found.box.shape == (len(found.score), 4)
     assert np.isfinite(found.box).all()
@@ -250,3 +261,150 @@ def test_real_photos(tmp_path, shared_data) -> None:
     first = (tmp_path / "out.h5").read_bytes()
     run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="all"))
     assert (tmp_path / "out.h5").read_bytes() == first
+
+
+class Marked(Squares):
+    """As `Squares`, with landmarks where a face of the box's size has them."""
+
+    has_landmarks = True
+
+    def detect(self, picture: np.ndarray) -> Faces:
+        box, score, _ = super().detect(picture)
+        return Faces(box, score, (box[:, None, :2] + TEMPLATE * box[:, None, 2:]).astype(np.float32))
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fercli.detectors.haar.Detector", Marked)
+
+
+@pytest.mark.usefixtures("marked")
+def test_landmarks_travel_and_faces_are_aligned_by_them(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(one) for one in (TWO, NONE, ONE)])
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(align=True, margin=0.25, on_miss="keep"))
+    with open_store(tmp_path / "out.h5") as out:
+        box, landmark = out.column("box"), out.column("landmark")
+        assert np.allclose(landmark, (box[:, None, :2] + TEMPLATE * box[:, None, 2:]) * (box[:, None, 2:] > 0))
+        crop = out.column("image")[2].astype(int)  # the square of 40 px in its middle, upright as it was
+        assert (crop[9:39, 9:39] > 200).all()
+        assert (crop[:7] < 120).all()
+        assert (crop[:, 41:] < 120).all()
+
+
+@pytest.mark.usefixtures("squares")
+def test_align_names_the_detectors_that_tell_landmarks(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(ONE)])
+    for name in ("haar", "none"):
+        with pytest.raises(UsageError) as caught:
+            run_stage(run_detect, made, tmp_path / "out.h5", AnyDetectSpec(detector=name, align=True))
+        assert str(caught.value) == (
+            f"--align needs eyes, nose and mouth, which the detector {name} does not tell: "
+            f"add --detector mtcnn or --detector yunet"
+        )
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_face_in_the_middle_becomes_the_row(tmp_path) -> None:
+    made = write_samples(tmp_path / "in.h5", [png(photo((0, 0, 50), (55, 30, 24), (90, 60, 28))), png(NONE), png(ONE)])
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep="center", min_face=10))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box").tolist() == [[55, 30, 24, 24], [10, 20, 40, 40]]
+        assert out.column("parent").tolist() == [0, 2]
+
+
+def test_auto_is_mtcnn_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fercli.detectors._package.available", lambda: True)
+    assert chosen(AnyDetectSpec()) == "mtcnn"
+    monkeypatch.setattr("fercli.detectors._package.available", lambda: False)
+    assert chosen(AnyDetectSpec()) == "haar"
+    assert chosen(AnyDetectSpec(detector="none")) == "none"
+
+
+@pytest.mark.parametrize("name", ["haar", "none"])
+def test_weights_for_a_detector_that_takes_none(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        detectors.load(name, 24, None, "w.h5")
+    assert str(caught.value) == (
+        f"the detector {name} takes no --weights: leave them out, or name the detector they are of"
+    )
+
+
+def test_weights_are_an_input_of_the_stage(tmp_path) -> None:
+    path = tmp_path / "w.h5"
+    assert weights_digest(DetectSpec()) == []
+    with pytest.raises(DataError) as caught:
+        weights_digest(DetectSpec(weights=str(path)))
+    assert str(caught.value) == f"{path} cannot be read: No such file or directory"
+    path.write_bytes(b"1")
+    first = weights_digest(DetectSpec(weights=str(path)))
+    path.write_bytes(b"2")
+    assert len(first) == 1
+    assert first != weights_digest(DetectSpec(weights=str(path)))
+
+
+def test_haar_leaves_out_what_it_is_not_sure_of() -> None:
+    scene = synthetic.draw_scene(np.random.default_rng(1))
+    found = detectors.load("haar", 24).detect(scene.image)
+    assert len(found.score) >= 1
+    least = float(found.score.max())
+    assert detectors.load("haar", 24, least).detect(scene.image).score.tolist() == [least]
+    assert len(detectors.load("haar", 24, least + 0.01).detect(scene.image).score) == 0
+
+
+def test_yunet_names_what_it_needs(tmp_path) -> None:
+    with pytest.raises(UsageError) as needs:
+        detectors.load("yunet", 24)
+    assert str(needs.value) == (
+        "the detector yunet needs its model: add --weights FILE, such as OpenCV Zoo's face_detection_yunet_2023mar.onnx"
+    )
+    path = tmp_path / "model.onnx"
+    with pytest.raises(DataError) as missing:
+        detectors.load("yunet", 24, None, str(path))
+    assert str(missing.value) == f"{path} cannot be read: No such file or directory"
+    for wrong in (b"", b"no model" * 99):
+        path.write_bytes(wrong)
+        with pytest.raises(DataError) as caught:
+            detectors.load("yunet", 24, None, str(path))
+        assert str(caught.value) == f"{path} is no ONNX model that OpenCV {cv2.__version__} can read"
+
+
+def bright_cells(path) -> str:
+    """Writes a model of YuNet's form that finds a face of 8 exp(1.5) px around each bright cell of 8 px."""
+    onnx = pytest.importorskip("onnx")
+    nodes, constants, outputs = [], [], []
+    for stride in (8, 16, 32):
+        for name, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            weight, bias = np.zeros((channels, 3, stride, stride)), np.zeros(channels)
+            if name == "cls" and stride == 8:
+                weight[:] = 1 / (3 * 64 * 255)
+            bias[:] = {"cls": 0, "obj": 1, "bbox": [0.5, 0.5, 1.5, 1.5], "kps": np.arange(10) / 10}[name]
+            key = f"{name}_{stride}"
+            for part, values in (("w", weight), ("b", bias)):
+                constants.append(onnx.numpy_helper.from_array(values.astype(np.float32), f"{key}_{part}"))
+            nodes += [
+                onnx.helper.make_node("Conv", ["input", f"{key}_w", f"{key}_b"], [f"{key}_c"], strides=[stride] * 2),
+                onnx.helper.make_node("Transpose", [f"{key}_c"], [f"{key}_t"], perm=[0, 2, 3, 1]),
+                onnx.helper.make_node("Reshape", [f"{key}_t", f"shape_{channels}"], [key]),
+            ]
+            outputs.append(onnx.helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, [1, None, channels]))
+    constants += [onnx.numpy_helper.from_array(np.array([1, -1, count]), f"shape_{count}") for count in (1, 4, 10)]
+    taken = [onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, 3, 64, 96])]
+    graph = onnx.helper.make_graph(nodes, "cells", taken, outputs, constants)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 11)], ir_version=7), str(path))
+    return str(path)
+
+
+def test_yunet_reads_boxes_landmarks_and_scores(tmp_path) -> None:
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[16:24, 40:48] = 255
+    picture[48:56, 8:16] = 240
+    finder = detectors.load("yunet", 24, 0.5, bright_cells(tmp_path / "cells.onnx"))
+    for shown in (picture, picture[..., 0]):
+        found = finder.detect(shown)
+        side = 8 * np.exp(1.5)
+        middle = np.array([[44, 20], [12, 52]])
+        assert np.allclose(found.box, np.column_stack([middle - side / 2, [[side, side]] * 2]), atol=0.01)
+        assert np.allclose(found.score, [1, np.sqrt(240 / 255)], atol=0.01)
+        expected = (np.arange(10).reshape(5, 2) / 10 + [5, 2]) * 8
+        assert np.allclose(found.landmark[0], expected, atol=0.01)
+    assert len(detectors.load("yunet", 40, 0.5, str(tmp_path / "cells.onnx")).detect(picture).box) == 0

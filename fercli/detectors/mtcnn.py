@@ -58,6 +58,8 @@ class Detector(Base):
     @torch.inference_mode()
     def detect_many(self, images: Sequence[np.ndarray]) -> list[Faces]:
         """Faces of several images: windows of all of them go through each network together."""
+        if not images:
+            return []
         found = [shrink(image, LONGEST) for image in images]
         photos = [Sums(_rgb(small)) for small, _ in found]
         factors = np.array([factor for _, factor in found])

@@ -1,4 +1,4 @@
-"""Where a face lies in the crops of a data set: the template of --align, and the margins of the detectors, come from it.
+"""Where a face lies in the crops of a data set: the template of --align comes from it, and the margins of detectors.
 
     python -m tests.benchmarks.framing FER2013.h5 [ROWS]
 
@@ -40,9 +40,7 @@ def main(arguments: Sequence[str]) -> None:
             landmark = (np.concatenate([one.landmark for one in found]) - BORDER) / SIDE
             spread = np.percentile(landmark, [16, 84], axis=0)
             for point, middle, low, high in zip(detectors.LANDMARKS, np.median(landmark, axis=0), *spread, strict=True):
-                print(
-                    f"  {point:<18} {middle[0]:.3f}, {middle[1]:.3f}  (two thirds within {low.round(2)} {high.round(2)})"
-                )
+                print(f"  {point:<18} {middle[0]:.3f}, {middle[1]:.3f}  (two thirds: {low.round(2)} {high.round(2)})")
 
 
 if __name__ == "__main__":

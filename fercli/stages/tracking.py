@@ -133,6 +133,7 @@ class Tracker:
                 self._lost.remove(track)
                 self._followed.append(track)
         self._miss([track for place, track in enumerate(known) if place not in pairs.values()], faces.box)
+        self._lost = [track for track in self._lost if track.number]
 
     def _miss(self, missed: list[_Track], found: np.ndarray) -> None:
         """Gives up those of the tracks that the detector did not find which were missed too often, or which have slid
@@ -147,7 +148,7 @@ class Tracker:
 
     def _lose(self, tracks: list[_Track]) -> None:
         self._followed = [track for track in self._followed if track not in tracks]
-        self._lost += [track for track in tracks if track.number]
+        self._lost += tracks
 
     def _believe(self, track: _Track) -> None:
         if not track.number:

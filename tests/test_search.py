@@ -1,7 +1,6 @@
 """Greedy search: every candidate is a training of its own, the best is kept, and none is done twice."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -193,9 +192,22 @@ def test_values_have_the_type_of_their_setting() -> None:
     assert all(isinstance(value, float) for value in axes["weight_decay"])
 
 
-def test_a_candidate_that_diverges_ends_the_run_and_keeps_those_before_it(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lower --lr"):
-        train(data, tmp_path / "m.h5", replaced(search=("lr=0.001,1e9",), optimizer="sgd"))
-    found = candidates(tmp_path / "m.h5.finished")
-    assert [one["settings"] for one in found] == [{"lr": 0.001}]
-    assert math.isfinite(found[0]["validation_loss"])
+@pytest.mark.parametrize("listed", ["0.001,1e9", "1e9,0.001"])
+def test_a_candidate_that_diverges_loses(data: Path, tmp_path: Path, listed: str) -> None:
+    spec = replaced(search=(f"lr={listed}", "dropout=0.1,0.5"), optimizer="sgd", epochs=1)
+    notes = train(data, tmp_path / "m.h5", spec)
+    assert "lr 1000000000.0, dropout None: diverged" in notes[-4:]
+    found = candidates(tmp_path / "m.h5")
+    assert [one["settings"]["lr"] for one in found[2:]] == [0.001, 0.001]
+    assert [one["epoch"] for one in found] == [None if one["settings"]["lr"] > 1 else 1 for one in found]
+    with pytest.raises(Killed):
+        train(data, tmp_path / "cut.h5", spec, KillAt(2, "candidate "))
+    train(data, tmp_path / "cut.h5", spec)
+    assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "m.h5").read_bytes()
+
+
+def test_candidates_that_all_diverge_are_told(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        train(data, tmp_path / "m.h5", replaced(search=("lr=1e9,1e10",), optimizer="sgd"))
+    assert str(error.value) == ("the loss of every candidate became no number: search a lower lr, or set one with --lr")
+    assert not (tmp_path / "m.h5").exists()

@@ -1,34 +1,45 @@
 """`fer train --search`: greedy search over numeric settings, by validation.
 
 Settings are searched one after the other, and the best value of one is fixed for the next. Each candidate is a whole
-training with the same seed and the same validation rows; the model of the best of all is kept.
+training with the same seed and the same validation rows; the model of the best of all is kept. One that diverges loses.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..spec import nearest, value_type
 from ..store import Reader, Writer, open_store
 from .runner import Log
 from .several import Several, several
 from .train import Checkpoint, TrainSpec
 
+if TYPE_CHECKING:
+    from ..learn.rows import Rows
+
 #: Numbers that decide how candidates are compared, not how good they are.
 _NOT_SEARCHED = ("holdout", "seed", "threads")
+
+Settings = dict[str, float | int | None]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point of the search, by the names of all settings that are searched, and its best epoch in validation."""
+    """A point of the search, by the names of all settings that are searched, and its best epoch in validation.
 
-    settings: dict[str, float | int | None]
-    epoch: int
-    validation_loss: float
-    validation_accuracy: float
+    Without an epoch its loss became no number.
+    """
+
+    settings: Settings
+    epoch: int | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        told = _told(self.settings)
+        if self.epoch is None:
+            return f"{told}: diverged"
         return (
             f"{told}: validation accuracy {100 * self.validation_accuracy:.2f} %, loss {self.validation_loss:.4f}, "
             f"epoch {self.epoch}"
@@ -39,31 +50,26 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     """Writes the model of the best candidate to `dst`, the candidates as `search` in its document "model".
 
     Candidates that are done are kept beside the output: a run that was killed and goes on ends with the same bytes on a
-    CPU. Raises as `train.run`, and UsageError for what cannot be searched.
+    CPU. Raises as `train.run`, UsageError for what cannot be searched, and DataError where no candidate has a loss.
     """
     from ..learn.rows import check_images, choose_rows
 
     axes = parse(spec.search)
     check_images(src)
     rows = choose_rows(src, spec.holdout, spec.seed)
-    point = {name: getattr(spec, name) for name in axes}
     with several(src, spec, checkpoint, log) as trainings:
         done = _finished(trainings)
+        point = {name: getattr(spec, name) for name in axes}
         for name, values in axes.items():
-            tried = []
-            for value in values:
-                settings = {**point, name: value}
-                if settings not in [one.settings for one in done]:
-                    log.note(f"candidate {len(done) + 1}: {', '.join(f'{key} {one}' for key, one in settings.items())}")
-                    kept = trainings.train(rows, replace(spec, search=(), **settings), settings).kept
-                    done.append(Candidate(settings, kept.epoch, kept.validation_loss, kept.validation_accuracy))
-                    _keep(trainings, done, spec.select)
-                tried.append(next(one for one in done if one.settings == settings))
-            point = tried[_best(tried, spec.select)].settings
+            tried = [_tried(trainings, rows, spec, {**point, name: value}, done) for value in values]
+            best = _best(tried, spec.select)
+            point = point if best is None else tried[best].settings
+        best = _best(done, spec.select)
+        if best is None:
+            raise DataError("the loss of every candidate became no number: search a lower lr, or set one with --lr")
         with trainings.kept() as saved:
             _copy(saved, dst)
             dst.document("model", {key: value for key, value in saved.documents["model"].items() if key != "run"})
-    best = _best(done, spec.select)
     for number, one in enumerate(done):
         log.note(f"{one}{' (kept)' if number == best else ''}")
 
@@ -97,6 +103,24 @@ def _number(text: str, name: str, kind: type, written: str) -> float | int:
         raise UsageError(f"--search {text}: {error}") from None
 
 
+def _tried(trainings: Several, rows: "Rows", spec: TrainSpec, settings: Settings, done: list[Candidate]) -> Candidate:
+    """The candidate of `settings`: out of those that are done, or trained to its end, kept and added to them."""
+    from ..learn.loop import Diverged
+
+    for one in done:
+        if one.settings == settings:
+            return one
+    trainings.log.note(f"candidate {len(done) + 1}: {_told(settings)}")
+    try:
+        kept = trainings.train(rows, replace(spec, search=(), **settings), settings).kept
+        made = Candidate(settings, kept.epoch, kept.validation_loss, kept.validation_accuracy)
+    except Diverged:
+        made = Candidate(settings)
+    done.append(made)
+    _keep(trainings, done, spec.select)
+    return made
+
+
 def _finished(trainings: Several) -> list[Candidate]:
     """The candidates that are done, in order."""
     with trainings.kept() as saved:
@@ -109,16 +133,25 @@ def _finished(trainings: Several) -> list[Candidate]:
 
 def _keep(trainings: Several, done: Sequence[Candidate], select: str) -> None:
     """Keeps the candidates so far, of which the last was just trained, and the model of the best."""
-    newest = _best(done, select) == len(done) - 1
+    table, best = {"search": [asdict(one) for one in done]}, _best(done, select)
+    if best is None:
+        trainings.keep(lambda writer: writer.start("model", trainings.src.classes, trainings.src.channels), table)
+        return
+    newest = best == len(done) - 1
     with open_store(trainings.current.path if newest else trainings.finished, "model") as saved:
-        document = saved.documents["model"] | {"search": [asdict(one) for one in done]}
-        trainings.keep(lambda writer: _copy(saved, writer), document)
+        trainings.keep(lambda writer: _copy(saved, writer), saved.documents["model"] | table)
 
 
-def _best(candidates: Sequence[Candidate], select: str) -> int:
+def _best(candidates: Sequence[Candidate], select: str) -> int | None:
+    """Index of the best candidate; None where all diverged."""
     from ..learn.loop import best_epoch
 
-    return best_epoch(candidates, select)
+    whole = [number for number, one in enumerate(candidates) if one.epoch is not None]
+    return whole[best_epoch([candidates[number] for number in whole], select)] if whole else None
+
+
+def _told(settings: Settings) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _copy(saved: Reader, dst: Writer) -> None:

@@ -143,6 +143,14 @@ def test_what_the_detector_does_not_find_any_more_is_given_up():
     assert seen[-1] == []
 
 
+def test_a_track_that_has_slid_onto_another_face_is_given_up():
+    there = moving(20, step=1)
+    told = [[*faces, (faces[0][0] + 30, 60)] if number < 2 else faces for number, faces in enumerate(there)]
+    seen = numbers(follow(there, Detector(told)))
+    assert seen[:7] == [[1, 2]] * 7
+    assert seen[7:] == [[1]] * 13
+
+
 def test_landmarks_go_with_the_box():
     there = moving(6)
     seen = follow(there, Detector(there, landmarks=True))

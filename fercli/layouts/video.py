@@ -138,11 +138,13 @@ def _frames_of(capture: cv2.VideoCapture, cut_off: bool | None) -> Iterator[Fram
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     step = 1 / rate if rate > 0 else 0.0
-    number, seconds = 0, 0.0
+    number, seconds, origin = 0, 0.0, 0.0
     while (image := _next(capture)) is not None:
         told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if number:  # where a container tells no times, frames are as far apart as its rate says
-            seconds = told if told > seconds else seconds + step
+        if not number:
+            origin = told
+        else:  # where a container tells no times, frames are as far apart as its rate says
+            seconds = told - origin if told - origin > seconds else seconds + step
         yield Frame(number, seconds, image)
         number += 1
     if not number:

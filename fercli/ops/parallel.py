@@ -66,7 +66,7 @@ def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Iterator[T
                 ended = True
                 changed.notify_all()
 
-    maker = threading.Thread(target=make)
+    maker = threading.Thread(target=make, daemon=True)  # a caller that is never closed must not keep the process
     maker.start()
     try:
         while True:

@@ -96,7 +96,7 @@ class FastProposalNet(nn.Module):
     greatest value at the greatest y or the greatest ay, so the convolution gives ay too and both are pooled.
     """
 
-    def __init__(self, plain: ProposalNet, dtype: torch.dtype) -> None:
+    def __init__(self, plain: ProposalNet) -> None:
         super().__init__()
         conv1, prelu1, _, conv2, *rest = copy.deepcopy(plain.body)
         self.prelu2, self.conv3, self.prelu3 = rest
@@ -112,27 +112,20 @@ class FastProposalNet(nn.Module):
         self.conv2 = _convolution(conv2.weight[:, order], conv2.bias)
         heads = plain.face, plain.box
         self.head = _convolution(torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))
-        self.to(dtype=dtype, memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 4, H, W), H and W even, the last channel idle, to face and box (N, 6, (H - 10) / 2, (W - 10) / 2)."""
-        seen = self.conv1(pixels.to(self.slope.dtype))
+        seen = self.conv1(pixels)
         seen = torch.maximum(seen[:, :, ::2], seen[:, :, 1::2])
         seen = torch.maximum(seen[..., ::2], seen[..., 1::2])
         count, falling = self.conv2.in_channels, self.conv2.in_channels - len(self.slope)
         folded = torch.maximum(seen[:, :falling], seen[:, count:])
         seen = torch.cat([folded, nn.functional.prelu(seen[:, falling:count], self.slope)], dim=1)
-        return self.head(_prelu(self.conv3(_prelu(self.conv2(seen), self.prelu2)), self.prelu3))
+        return self.head(self.prelu3(self.conv3(self.prelu2(self.conv2(seen)))))
 
 
 def _convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
     made = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2])
     made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
     return made
-
-
-def _prelu(values: Tensor, layer: nn.PReLU) -> Tensor:
-    """PReLU; in bfloat16, where torch is slow at it, by another way that is right for slopes up to 1."""
-    if values.dtype == torch.float32:
-        return layer(values)
-    return torch.maximum(values, values * layer.weight[:, None, None])

@@ -3,8 +3,12 @@
 Three networks, each looking harder at what the one before let pass: P-Net at every second px of an image pyramid, R-Net
 at windows of 24 px, O-Net at windows of 48 px. Photos of one call go through each network together. Thresholds, and how
 numbers are rounded, are those of the published system, so that boxes agree with other implementations of it.
+
+All is reckoned in float32. With P-Net in bfloat16, which takes three quarters of its time on a processor with AMX, boxes
+move (intersection over union 0.91 to 1), as they do with any other resizing.
 """
 
+import threading
 from collections.abc import Sequence
 
 import cv2
@@ -44,7 +48,9 @@ class Detector(Base):
         """As every detector. A face of under 12 px is not found. Raises DataError where there are no weights."""
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         plain = cascade(weights)
-        self._pnet = FastProposalNet(plain.pnet, _quick_type(self._device)).to(self._device)
+        if threading.current_thread() is not threading.main_thread():
+            torch.set_num_threads(1)  # for this thread: a photo a core is faster than every core on each photo
+        self._pnet = FastProposalNet(plain.pnet).to(self._device)
         self._rnet, self._onet = (
             network.to(self._device, memory_format=torch.channels_last) for network in (plain.rnet, plain.onet)
         )
@@ -140,10 +146,6 @@ class Detector(Base):
         ]
         face, *others = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
         return [torch.sigmoid(face[:, 1] - face[:, 0]).numpy(), *(other.numpy() for other in others)]
-
-
-def _quick_type(device: torch.device) -> torch.dtype:
-    return torch.float32
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

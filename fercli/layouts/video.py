@@ -7,7 +7,7 @@ import struct
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ _MISSING_SHARE, _MISSING_SECONDS = 0.05, 0.2
 #: What a file of the MP4 family may begin with, and how many boxes of it are looked at: hostile ones have millions.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _MAX_BOXES = 10_000
+#: What a Matroska file begins with, what its one segment does, and the bytes in which both are.
+_EBML, _SEGMENT, _HEAD = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", 4096
 # FFmpeg says nothing on standard error: what it says comes back as an error. And it opens no more than the file that it
 # is given: a playlist under the name of a video could make it read other files, or from the network. Both are read when
 # OpenCV first opens a video; who has set them otherwise has a reason to.
@@ -131,7 +133,7 @@ def is_video(name: str) -> bool:
 
 
 def _frames_of(capture: cv2.VideoCapture, cut_off: bool | None) -> Iterator[Frame]:
-    """All frames. `cut_off` tells whether the file ends too early; None: to be told by the length in its header."""
+    """All frames. `cut_off` tells whether the file ends too early; None: the frames that its header counts tell it."""
     width, height = (int(capture.get(part)) for part in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if height * width > MAX_PIXELS:
         raise DataError(f"its frames are of {width}x{height} pixels, more than the {MAX_PIXELS:,} that are accepted")
@@ -156,22 +158,50 @@ def _frames_of(capture: cv2.VideoCapture, cut_off: bool | None) -> Iterator[Fram
 
 
 def _cut_off(path: str) -> bool | None:
-    """Whether a file of the MP4 family ends within one of its boxes; None for a file of another family.
+    """Whether a file ends before it says that it does; None for an AVI, whose header counts the frames that are shown.
 
-    The frames that are counted in its header tell less: an edit list may leave many of them out.
+    In other headers that count misleads: an edit list may leave frames out, and sound may be longer than the picture.
     """
     with open(path, "rb") as file:
-        end, at = os.fstat(file.fileno()).st_size, 0
-        for _ in range(_MAX_BOXES):
-            file.seek(at)
-            head = file.read(16).ljust(16, b"\0")
-            if at == 0 and head[4:8] not in _BOXES:
-                return None
-            short, _, long = struct.unpack(">I4sQ", head)
-            at = end if short == 0 else at + (long if short == 1 else max(short, 8))
-            if at >= end:
-                break
-    return at > end
+        size, head = os.fstat(file.fileno()).st_size, file.read(_HEAD)
+        if head[:4] == b"RIFF":
+            return None
+        if head[4:8] in _BOXES:
+            return _boxes_end(file, size) > size
+    return head[:4] == _EBML and _segment_end(head) > size
+
+
+def _boxes_end(file: BinaryIO, size: int) -> int:
+    """Where the last box of an MP4 file ends."""
+    at = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(at)
+        short, _, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        at = size if short == 0 else at + (long if short == 1 else max(short, 8))
+        if at >= size:
+            break
+    return at
+
+
+def _segment_end(head: bytes) -> int:
+    """Where the segment of a Matroska or WebM file ends, 0 if that is not told."""
+    try:
+        length, at = _variable(head, 4)
+        at += length
+        if head[at : at + 4] != _SEGMENT:
+            return 0
+        length, at = _variable(head, at + 4)
+    except IndexError:
+        return 0
+    return at + length
+
+
+def _variable(data: bytes, at: int) -> tuple[int, int]:
+    """An EBML number and where it ends: as many zero bits as bytes follow the first, a one, and the number."""
+    width = 9 - data[at].bit_length()
+    most = (1 << 7 * width) - 1
+    value = int.from_bytes(data[at : at + width], "big") & most
+    return (0 if value == most else value), at + width  # all ones: not known
 
 
 def _next(capture: cv2.VideoCapture) -> np.ndarray | None:

@@ -39,7 +39,7 @@ SIZE = (640, 360)
 def main(model: str, clip: str = "", *chosen: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = clip or write_clip(Path(folder) / "drawn.mp4", FRAMES)
-        for detector in chosen or ("haar",):
+        for detector in chosen or (detectors.best(),):
             print(f"{Path(clip).name}, detector {detector}")
             parts(clip, detector, model)
             track(clip, detector)

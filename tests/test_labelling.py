@@ -84,7 +84,7 @@ def files(folder):
 
 def error_of(done, status=2):
     assert (done[0], done[1]) == (status, [])
-    (line,) = done[2].splitlines()
+    line = done[2].splitlines()[-1]  # after the note of what finds the faces
     return line.removeprefix("fer predict: error: ")
 
 

@@ -37,6 +37,11 @@ _PUBLISHED = {
     ),
 }  # fmt: skip
 _INSTALL = "pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+#: What a model store says of its network; this one is no classifier, and `fer predict -m` says so.
+_CARD = {
+    "name": "mtcnn", "arguments": {}, "size": 48, "mean": [127.5] * 3, "deviation": [128.0] * 3, "spec": {},
+    "metrics": {},
+}  # fmt: skip
 _lock = threading.Lock()
 
 
@@ -101,8 +106,8 @@ def _keep(network: Cascade, store: Path) -> None:
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         with create_store(store) as dst:
-            dst.start("model", ())
-            dst.document("model", {"name": "mtcnn"})
+            dst.start("model", (), ("red", "green", "blue"))
+            dst.document("model", _CARD)
             for name, values in network.state_dict().items():
                 dst.array(f"weights/{name}", values.numpy())
             dst.document("provenance", [])
@@ -112,7 +117,7 @@ def _keep(network: Cascade, store: Path) -> None:
 
 def _from_store(src: Reader) -> Cascade:
     document = src.documents.get("model")
-    if not isinstance(document, dict) or document.get("name") != "mtcnn":
+    if not isinstance(document, dict) or document.get("name") != _CARD["name"]:
         raise DataError(f"{src.name} holds no weights of mtcnn: leave --weights out, and {_INSTALL}")
     network = Cascade()
     found = src.arrays("weights")

@@ -156,18 +156,18 @@ class Predictor:
         """Prediction blocks for photos: see `faces.label_photos`."""
         if self.spec.smooth:
             raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
-        return label_photos(photos, self._search(), self._answer_crops, log)
+        return label_photos(photos, self._search(log), self._answer_crops, log)
 
     def over_clips(
         self, clips: Sequence[Clip], log: Log, pictures: bool = False
     ) -> Iterator[tuple[list[Photo], Block]]:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
-        return label_clips(clips, self._search(), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
+        return label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
 
-    def _search(self) -> Search:
-        """Finds faces and crops them as those that the model was trained on."""
+    def _search(self, log: Log) -> Search:
+        """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
         spec, cropped = self.spec, next(_past(self.model.provenance, "detect", DetectSpec), DetectSpec())
-        return Search(
+        search = Search(
             DetectSpec(
                 detector=spec.detector,
                 weights=spec.weights,
@@ -180,6 +180,9 @@ class Predictor:
                 detect_every=spec.detect_every,
             )
         )
+        if spec.detector == AUTO:
+            log.note(f"faces are found with {search.spec.detector}")
+        return search
 
     def _rows(self, src: Reader) -> np.ndarray | None:
         """Row numbers of the split asked for; None for all."""

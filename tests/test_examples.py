@@ -43,13 +43,52 @@ def work(tmp_path_factory) -> Path:
     return folder
 
 
-def test_label_a_folder(work):
-    done = run("bash", EXAMPLES / "label-folder.sh", work / "model.h5", work / "photos")
-    header, *lines = done.stdout.splitlines()
+def test_label_a_folder(work, tmp_path):
+    command = ("bash", EXAMPLES / "label-folder.sh", work / "model.h5", work / "photos", tmp_path / "out")
+    done = run(*command)
+    header, *lines = (tmp_path / "out" / "labels.csv").read_text().splitlines()
     assert header.startswith("source,status,score,label,confidence")
     assert sum(",ok," in line for line in lines) >= 3
     assert [line for line in lines if "broken.jpg,error" in line]
     assert "some photos could not be read: see the column error" in done.stderr
+    pictures = [path.name for path in sorted((tmp_path / "out" / "pictures").glob("*.jpg"))]
+    assert pictures == ["0.jpg", "1.jpg", "2.jpg"]
+    assert (tmp_path / "out" / "faces.png").exists()
+    links = [path for path in (tmp_path / "out" / "sorted").rglob("*") if path.is_symlink()]
+    assert len(links) == 4
+    assert "3 photos of 4 labelled by an earlier run" in run(*command).stderr
+    assert (tmp_path / "out" / "labels.csv").read_text().splitlines() == [header, *lines]
+
+
+def test_watch_a_video(work, tmp_path):
+    """With a stand-in for FFmpeg, which writes down how it is called and how many bytes of frames arrive."""
+    import cv2
+    import numpy as np
+
+    video = cv2.VideoWriter(str(tmp_path / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (320, 304))
+    for shade in range(10):
+        video.write(np.full((304, 320, 3), 10 * shade, np.uint8))
+    video.release()
+    for name in ("ffmpeg", "ffplay"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" > {tmp_path}/told; wc -c >> {tmp_path}/told\n')
+        (tmp_path / name).chmod(0o755)
+    form = "-f rawvideo -pixel_format bgr24 -video_size 320x304 -framerate 25 -i -"
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = ("env", f"PATH={path}", "bash", EXAMPLES / "watch-video.sh", work / "model.h5")
+    for words, told in (
+        ((tmp_path / "rows.jsonl",), f"ffplay -loglevel error {form}"),
+        (
+            (tmp_path / "rows.jsonl", "out.mp4"),
+            f"ffmpeg -loglevel error -y {form} -c:v libx264 -pix_fmt yuv420p out.mp4",
+        ),
+    ):
+        run(*script, tmp_path / "a.mp4", *words)
+        assert (tmp_path / "told").read_text().splitlines() == [told, str(10 * 320 * 304 * 3)]
+        assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 10
+    (tmp_path / "none.mp4").touch()
+    (tmp_path / "told").unlink()
+    assert "the file is empty" in run(*script, tmp_path / "none.mp4", tmp_path / "r.jsonl", status=4).stderr
+    assert not (tmp_path / "told").exists()
 
 
 def test_gate_passes_on_itself_and_fails_on_a_higher_bound(work):

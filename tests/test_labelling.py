@@ -15,12 +15,14 @@ import pytest
 
 from fercli.cli import main
 from fercli.errors import DataError
+from fercli.layouts import open_source
 from fercli.ops import draw
-from fercli.stages import contact
+from fercli.stages import contact, labelling
 from fercli.stages.contact import ContactSheet
 from fercli.stages.faces import Photo, photos_in
-from fercli.stages.outputs import Labelled
-from fercli.stages.runner import Log
+from fercli.stages.outputs import Labelled, OutputSpec
+from fercli.stages.predict import PredictSpec
+from fercli.stages.runner import Log, Silent
 from fercli.stages.sorting import Sorted
 from fercli.store import open_store
 
@@ -372,7 +374,6 @@ def test_stores_are_not_sorted(predict, model, tmp_path):
 
 
 def test_names_below_an_output(tmp_path, monkeypatch):
-    from fercli.layouts import open_source
     from fercli.layouts.files import Files
 
     monkeypatch.chdir(tmp_path)
@@ -456,6 +457,29 @@ def test_a_reader_that_leaves_early(model, tmp_path):
         capture_output=True, text=True, env=QUIET,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_progress_has_an_end(model, photos, tmp_path, begun):
+    class Bar(Silent):
+        def __init__(self):
+            self.totals, self.moved = [], 0
+
+        def total(self, rows):
+            self.totals.append(rows)
+
+        def advance(self, rows):
+            self.moved += rows
+
+    def run(*sources):
+        bar, wanted = Bar(), OutputSpec(resume=str(tmp_path / "rows.jsonl"))
+        opened = [open_source(str(source)) for source in sources]
+        labelling.write_rows(opened, str(model), "-", "jsonl", PredictSpec(device="cpu"), wanted, Log("skip", bar))
+        return bar.totals, bar.moved
+
+    if begun:
+        run(photos / "trip")
+    assert run(photos) == (([4], 4) if begun else ([5], 5))  # the last photo of an earlier run is labelled again
 
 
 def test_two_runs_at_once(predict, photos, tmp_path):

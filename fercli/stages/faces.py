@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ PHOTOS = 32
 
 #: Crops (n, S, S) uint8 and their digests (n, 16) to the columns digest, probability, predicted and seen.
 Answer = Callable[[np.ndarray, np.ndarray], Block]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
         except DataError as error:
             return photo, Found.nothing(error=str(error))
 
-    pending = ordered_map(look, photos, ahead=PHOTOS)
+    pending = _advancing(ordered_map(look, photos, ahead=PHOTOS), log)
     first = 0
     while batch := list(islice(pending, PHOTOS)):
         for photo, found in batch:
@@ -63,7 +65,13 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
                 log.failed(photo.source, found.error)
         yield rows_of(batch, first, search.spec.size, answer)
         first += len(batch)
-        log.advance(len(batch))
+
+
+def _advancing(searched: Iterator[T], log: Log) -> Iterator[T]:
+    """Moves the progress with each photo: a batch of large ones takes long."""
+    for one in searched:
+        log.advance(1)
+        yield one
 
 
 def rows_of(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Answer) -> Block:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..layouts import Source
+from ..layouts.files import is_image
 from ..layouts.video import Clip
 from ..store import Block, Reader, block_rows, replacing
 from ..store.pipe import interrupts_held
@@ -183,7 +184,7 @@ def _of_store(src: Reader, predictor: Predictor, log: Log) -> Iterator[Batch]:
         photos = []
         for place in places:
             source = block["source"][place]
-            name = relative(source) if Path(source).suffix else f"{relative(source)}.png"
+            name = relative(source) if is_image(source) else f"{relative(source)}.png"
             read = partial(_pixels, src, int(block["parent"][place]))
             photos.append(Photo(source, read, name=unique(name, str(block["parent"][place]))))
         yield photos, block

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Label a video or a camera and watch it with the boxes and labels drawn on (ffplay), or write it as H.264 (ffmpeg).
+# usage: examples/watch-video.sh MODEL CLIP|camera:0 ROWS.jsonl [OUT.mp4]
+set -euo pipefail
+usage="usage: watch-video.sh MODEL CLIP ROWS.jsonl [OUT.mp4]"
+model=${1:?$usage} clip=${2:?$usage} rows=${3:?$usage} out=${4:-}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+label() {
+  local status=0
+  fer predict -m "$model" "$clip" --annotate - -o "$rows" 2> >(tee "$log" >&2) || status=$?
+  echo "ended" >> "$log"
+  return "$status"
+}
+
+show() {
+  # fer tells the form of its frames when it has the first one
+  until grep -q -e "frames: -f" -e "^ended" "$log"; do sleep 0.1; done
+  local form
+  read -ra form <<< "$(sed -n 's/^fer predict: frames: //p' "$log")"
+  if [ "${#form[@]}" -eq 0 ]; then
+    cat > /dev/null
+  elif [ "$out" ]; then
+    ffmpeg -loglevel error -y "${form[@]}" -i - -c:v libx264 -pix_fmt yuv420p "$out"
+  else
+    ffplay -loglevel error "${form[@]}" -i -
+  fi
+}
+
+label | show

@@ -30,6 +30,9 @@ KDEF_CODES = {
 }  # fmt: skip
 #: FER+ vote columns (Barsoum et al. 2016) that are emotions; "unknown" and "NF" (no face) follow them.
 FERPLUS_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+#: What the codes of an attribute mean, in their order; those of others stay numbers. UTKFace: Zhang et al. 2017; RAF-DB
+#: has the same two.
+ATTRIBUTES = {"gender": ("male", "female")}
 
 _SYNONYMS = {
     "anger": "angry", "angriness": "angry", "disgusted": "disgust", "afraid": "fear", "fearful": "fear",

@@ -517,6 +517,41 @@ def test_rafdb_mirror_with_numbered_folders(tmp_path: Path):
     ]
 
 
+ANNOTATION = "54.8 50.9\n62.4 51.1\n57.5 70.2\n54.3 78.3\n65.2 78.2\n{gender}\n0\n2\n"
+
+
+def annotated_rafdb(root: Path) -> Path:
+    """RAF-DB's tree of three photos with annotations, of which one is unsure and one damaged."""
+    files = dict(SAMPLES["rafdb"].files)
+    for name, gender in (("train_00001", 1), ("train_00002", 2), ("test_0001", "x")):
+        files[f"basic/Annotation/manual/{name}_manu_attri.txt"] = ANNOTATION.format(gender=gender)
+    files["compound/Annotation/manual/train_00001_manu_attri.txt"] = ANNOTATION.format(gender=0)
+    return plant(root, files)
+
+
+def test_rafdb_gender_on_request_only(tmp_path: Path):
+    source = open_source(str(annotated_rafdb(tmp_path / "d")))
+    listing = get("rafdb").scan(source, Options(attribute=("gender",)))
+    assert listing.columns == ("label", "split", "attribute/gender")
+    assert [dict(record.attributes) for record in listing.records] == [{"gender": 1}, {"gender": -1}, {"gender": -1}]
+    assert listing.notes == [
+        "annotations without a gender of 0 to 2, taken as unknown: 1 "
+        "(basic/Annotation/manual/test_0001_manu_attri.txt:6 first)"
+    ]
+    assert get("rafdb").scan(source, Options()).columns == ("label", "split")
+
+
+def test_rafdb_gender_that_cannot_be_had(tmp_path: Path):
+    source = open_source(str(plant(tmp_path / "d", SAMPLES["rafdb"].files)))
+    told = refusal(lambda: get("rafdb").scan(source, Options(attribute=("age",))), UsageError)
+    assert told == "RAF-DB has no attribute 'age'; known: gender"
+    told = refusal(lambda: get("rafdb").scan(source, Options(attribute=("gender",))))
+    assert told == (
+        f"{tmp_path / 'd'} holds no Annotation/manual/*_manu_attri.txt, which tell gender: "
+        f"put that folder beside Image, or leave --attribute out"
+    )
+
+
 def test_utkface_attributes_on_request_only(tmp_path: Path):
     folder = plant(tmp_path / "d", SAMPLES["utkface"].files)
     source = open_source(str(folder))

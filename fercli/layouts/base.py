@@ -82,7 +82,9 @@ class Options(Spec):
     frames: int = option(3, "Last frames taken of each labelled CK+ sequence; 3 give the usual 981 images.", low=1)
     neutral_first: bool = option(False, "Take the first frame of each labelled CK+ sequence as neutral.")
     ferplus: str | None = option(None, "FER+ votes (fer2013new.csv) to join to a FER2013 csv by row.", metavar="FILE")
-    attribute: tuple[str, ...] = option((), "Also store this of UTKFace: age, gender or race.")
+    attribute: tuple[str, ...] = option(
+        (), "Also store this of UTKFace: age, gender or race; or gender of RAF-DB.", metavar="NAME"
+    )
 
 
 def mostly(names: Sequence[str], pattern: re.Pattern[str]) -> bool:

@@ -58,6 +58,18 @@ def test_a_model_maps_images_to_one_logit_a_class(name: str, channels: int) -> N
 
 
 @every_model
+def test_a_model_has_further_heads_or_says_which_can(name: str) -> None:
+    small = SMALL.get(name, {})
+    if name == "zhao-separable":
+        network = models.build(name, 5, 3, **small, heads={"gender": 2, "age": 4}).eval()
+        assert network(*inputs(network, name, 3)).shape == (4, 5 + 2 + 4)
+        return
+    with pytest.raises(UsageError) as error:
+        models.build(name, 5, 3, **small, heads={"gender": 2})
+    assert str(error.value) == f"model {name} has no head beside the expression's; zhao-separable can have more"
+
+
+@every_model
 def test_a_few_steps_learn_bright_from_dark(name: str) -> None:
     torch.manual_seed(0)
     network = build(name, classes=3).train()

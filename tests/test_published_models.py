@@ -343,14 +343,24 @@ def test_zhao_separable_has_the_numbers_of_mini_xception() -> None:
     assert count(network) == total - means_and_variances == 56_951
 
 
-def test_zhao_separable_is_a_trunk_for_more_heads_than_one() -> None:
-    network, images = build("zhao-separable").eval(), inputs("zhao-separable")[0]
+def test_zhao_separable_has_its_heads_in_parallel_behind_one_trunk() -> None:
+    network, images = build("zhao-separable", heads={"gender": 2, "age": 3}).eval(), inputs("zhao-separable")[0]
     with torch.no_grad():
-        maps = network.trunk(images)
+        maps, logits = network.trunk(images), network(images)
         assert maps.shape == (2, 128, 3, 3)
-        assert torch.equal(network.head(maps), network(images))
-        other = models.build("zhao-separable", classes=2).head.eval()
-        assert other(maps).shape == (2, 2)
+        assert torch.equal(network.head(maps), logits[:, :7])
+        assert torch.equal(network.head_gender(maps), logits[:, 7:9])
+        assert torch.equal(network.head_age(maps), logits[:, 9:])
+    assert count(network) == 56_951 + (9 * 128 * 2 + 2) + (9 * 128 * 3 + 3)
+
+
+def test_zhao_separable_with_a_head_more_holds_all_that_it_holds_without() -> None:
+    one, two = build("zhao-separable").eval(), build("zhao-separable", heads={"gender": 2}).eval()
+    left = two.load_state_dict(one.state_dict(), strict=False)
+    assert left.missing_keys == ["head_gender.conv.weight", "head_gender.conv.bias"]
+    assert left.unexpected_keys == []
+    images = inputs("zhao-separable")[0]
+    assert torch.equal(two(images)[:, :7], one(images))
 
 
 @pytest.mark.parametrize("name", ["zhao-cnn", "zhao-vgg", "zhao-resnet", "zhao-separable"])

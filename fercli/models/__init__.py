@@ -1,7 +1,8 @@
 """Networks by name. A family is one file of this folder; a function in it marked `@model` is a model of that name.
 
 Such a function takes `(classes, channels, size)` and the model's own arguments, which have defaults, and returns an
-`nn.Module` that maps images (N, channels, size, size), float32, to logits (N, classes).
+`nn.Module` that maps images (N, channels, size, size), float32, to logits (N, classes). One that also takes
+`heads`, the widths of further heads by name, gives their logits behind those: (N, classes + sum of the widths).
 """
 
 import importlib
@@ -37,18 +38,32 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
     """The network `name` for square images of `channels` and a side of `size` pixels, with fresh weights.
 
     The weights are drawn from torch's global generator. Raises UsageError for an unknown name or argument, and for a
-    size that is too small for the network.
+    size that is too small for the network, and for `heads` of a network that has but one.
     """
     if name not in names():
         raise UsageError(f"there is no model {name!r}; {nearest(name, names())}")
-    importlib.import_module(f"{__package__}.{_families()[name]}")
-    builder = _builders[name]
-    own = list(inspect.signature(builder).parameters)[3:]
+    builder = _builder(name)
+    own = _own(builder)
+    if arguments.get("heads") and "heads" not in own:
+        able = [other for other in names() if "heads" in _own(_builder(other))]
+        raise UsageError(
+            f"model {name} has no further heads beside the expression's; {' and '.join(able)} can have some"
+        )
     for argument in arguments:
         if argument not in own:
             known = nearest(argument, own) if own else "it has none"
             raise UsageError(f"model {name} has no setting {argument!r}; {known}")
     return builder(classes, channels, size, **arguments)
+
+
+def _builder(name: str) -> Callable[..., "nn.Module"]:
+    importlib.import_module(f"{__package__}.{_families()[name]}")
+    return _builders[name]
+
+
+def _own(builder: Callable[..., "nn.Module"]) -> list[str]:
+    """What a builder takes besides classes, channels and size."""
+    return list(inspect.signature(builder).parameters)[3:]
 
 
 @cache

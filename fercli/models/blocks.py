@@ -1,7 +1,9 @@
-"""What several families build with: the size check, two kinds of normalised convolution, and the residual unit."""
+"""What several families build with: the size check, two kinds of normalised convolution, units, and heads."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -64,3 +66,19 @@ class ResidualUnit(nn.Module):
         shortcut = maps if self.downsample is None else self.downsample(maps)
         maps = self.relu(self.bn1(self.conv1(maps)))
         return self.relu(self.bn2(self.conv2(maps)) + shortcut)
+
+
+class SideBySide(nn.Module):
+    """A `trunk` and several heads that read its maps: `head`, and beside it a `head_NAME` for each of `further`."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Module, further: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self._further = [f"head_{name}" for name in further]
+        for name, module in zip(self._further, further.values(), strict=True):
+            self.add_module(name, module)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to the logits of the heads one after the other, (N, sum of their widths)."""
+        maps = self.trunk(images)
+        return torch.cat([getattr(self, name)(maps) for name in ("head", *self._further)], dim=1)

@@ -10,12 +10,13 @@ undo; the dense layers have ReLUs between them and start as torch starts them.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from . import model
-from .blocks import ResidualUnit, check_size, convolution, separable
+from .blocks import ResidualUnit, SideBySide, check_size, convolution, separable
 from .layers import Dropout
 
 DEVIATION = 0.04
@@ -96,11 +97,12 @@ def zhao_resnet(classes: int, channels: int, size: int) -> nn.Module:
 
 
 @model
-def zhao_separable(classes: int, channels: int, size: int) -> nn.Module:
+def zhao_separable(classes: int, channels: int, size: int, heads: Mapping[str, int] | None = None) -> nn.Module:
     """The depthwise separable network: a `trunk`, and the `head` that reads the expression from its maps.
 
-    Its layers are not stated; they are those of mini-Xception (Arriaga et al. 2017, Real-time Convolutional Neural
-    Networks for Emotion and Gender Classification; 58,423 numbers for gray images and 7 classes).
+    Each of `heads` stands beside that head as `head_NAME`, of its own width. The layers are not stated; they are those
+    of mini-Xception (Arriaga et al. 2017, Real-time Convolutional Neural Networks for Emotion and Gender
+    Classification; 58,423 numbers for gray images and 7 classes).
     """
     check_size("zhao-separable", size, SEPARABLE_SMALLEST)
     trunk = OrderedDict(
@@ -113,12 +115,19 @@ def zhao_separable(classes: int, channels: int, size: int) -> nn.Module:
         module3=SeparableModule(32, 64),  # (N, 64, 6, 6)
         module4=SeparableModule(64, 128),  # (N, 128, 3, 3)
     )
-    head = OrderedDict(
+    if heads:
+        further = {name: _separable_head(width) for name, width in heads.items()}
+        return SideBySide(nn.Sequential(trunk), _separable_head(classes), further).apply(_draw)
+    return nn.Sequential(OrderedDict(trunk=nn.Sequential(trunk), head=_separable_head(classes))).apply(_draw)
+
+
+def _separable_head(classes: int) -> nn.Module:
+    layers = OrderedDict(
         conv=nn.Conv2d(128, classes, 3, padding=1),  # (N, 7, 3, 3)
         pool=nn.AdaptiveAvgPool2d(1),  # (N, 7, 1, 1)
         flatten=nn.Flatten(),  # (N, 7)
     )
-    return nn.Sequential(OrderedDict(trunk=nn.Sequential(trunk), head=nn.Sequential(head))).apply(_draw)
+    return nn.Sequential(layers)
 
 
 class SeparableModule(nn.Module):

@@ -87,6 +87,7 @@ def test_a_network_split_gives_what_it_gives_whole(name: str, count: int) -> Non
     parts = split_prefix(network, freeze(network, name, min(count, convolutions)))
     plain = isinstance(network, nn.Sequential) and not (name == "zhao-resnet" and count > 1)
     plain = plain and not (name == "zhao-separable" and count == 4)
+    plain = plain and not (name.startswith("residual") and count == 2)  # in the middle of a unit
     assert (parts is not None) == plain
     if parts:
         images = torch.rand(2, 1, size, size)

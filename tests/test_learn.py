@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from fercli.errors import DataError, UsageError
 from fercli.learn.augment import Augment
 from fercli.learn.batches import Batches
+from fercli.learn.calibrate import fit_temperature
 from fercli.learn.device import choose_device, gpu_memory
 from fercli.learn.infer import log_probabilities, loss_and_accuracy
 from fercli.learn.loop import Epoch, best_epoch
+from fercli.learn.mix import Mix
 from fercli.learn.normalise import Normalise, statistics
-from fercli.learn.optimizer import make_optimizer
+from fercli.learn.optimizer import Ascent, make_optimizer
 from fercli.learn.rows import choose_rows, make_digests
 from fercli.learn.schedule import learning_rate
+from fercli.learn.step import follow
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
 from fercli.store import objects, open_store
@@ -256,3 +259,60 @@ def test_a_full_gpu_is_told(batch: int, hint: str) -> None:
     with pytest.raises(DataError) as error, gpu_memory(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert str(error.value) == f"the GPU's memory is full at --batch {batch}: {hint}"
+
+
+@given(scale=st.floats(0.2, 5), seed=st.integers(0, 100))
+@settings(max_examples=20, deadline=None)
+def test_a_temperature_undoes_what_scaled_the_logits(scale: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(4000, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((4000, 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(0, 2)  # drawn as the logits say
+    assert fit_temperature(scale * logits, labels) == pytest.approx(scale * fit_temperature(logits, labels), rel=1e-4)
+    assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.15)
+
+
+def test_a_mean_of_weights_follows_them() -> None:
+    network, average = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    network.running_mean.fill_(1.0)
+    network.num_batches_tracked.fill_(7)
+    follow(average, network, 0.25)
+    follow(average, network, 0.25)
+    assert average.running_mean.tolist() == [0.4375] * 2
+    assert average.num_batches_tracked.item() == 7
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0), (0, 1.0), (0.4, 1.0)])
+def test_pictures_and_labels_are_mixed_in_one_measure(mixup: float, cutmix: float) -> None:
+    mix = Mix(mixup, cutmix, classes=2, side=8, seed=3)
+    drawn = mix.draw(50, 1)
+    assert torch.equal(drawn, mix.draw(50, 1))
+    assert not torch.equal(drawn, mix.draw(50, 2))
+    images = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])  # of class 0 and of class 1
+    shares = []
+    for step in drawn:
+        mixed, targets = mix.blend(images, torch.tensor([0, 1]), step)
+        assert targets.sum(1).tolist() == pytest.approx([1, 1])
+        assert mixed.mean((1, 2, 3)).tolist() == pytest.approx(targets[:, 1].tolist(), abs=1e-5)
+        shares.append(targets[0, 0].item())
+    assert min(shares) < 0.4
+    assert max(shares) > 0.8
+
+
+def test_the_steepest_place_near_by_is_left_as_it_was_found() -> None:
+    weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    ascent = Ascent([weight], 0.5)
+    weight.square().sum().backward()
+    ascent.climb()
+    assert weight.tolist() == pytest.approx([3.3, 4.4])
+    ascent.return_()
+    assert weight.tolist() == pytest.approx([3.0, 4.0])
+
+
+def test_a_cycle_rises_and_falls() -> None:
+    rates = [learning_rate(step, 100, 1.0, "onecycle") for step in range(100)]
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[30] == max(rates) == pytest.approx(1)
+    assert rates[:31] == sorted(rates[:31])
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert rates[-1] < 0.001

@@ -12,7 +12,9 @@ from torch import nn
 from fercli import models
 from fercli.errors import DataError
 from fercli.learn import modelstore
+from fercli.learn.fuse import fold_norms
 from fercli.learn.modelstore import Card, load
+from fercli.models.inputs import columns
 from fercli.store import create_store, open_store
 from tests.learning import CLASSES
 
@@ -21,13 +23,23 @@ CPU = torch.device("cpu")
 DIGESTS = np.arange(32, dtype=np.uint8).reshape(2, 16)
 
 
-def write(path: Path, name: str = "njoku", size: int = 48, weights: dict[str, Any] | None = None, **card: Any) -> Path:
+def write(
+    path: Path,
+    name: str = "njoku",
+    size: int = 48,
+    weights: dict[str, Any] | None = None,
+    half: bool = False,
+    **card: Any,
+) -> Path:
     """A model store of fresh weights; `weights` replace or, where None, remove some, `card` entries of the document."""
+    torch.manual_seed(4)
     state = models.build(name, len(CLASSES), 1, size).state_dict() | (weights or {})
     state = {key: values for key, values in state.items() if values is not None}
     made = Card(**{"name": name, "arguments": {}, "size": size, "mean": [0.0], "deviation": [255.0], **card})
     with create_store(path) as writer:
-        modelstore.save(writer, made, CLASSES, ("gray",), state, {"loss": [2.0, 1.0]}, DIGESTS, {"zoom": 0.1})
+        modelstore.save(
+            writer, made, CLASSES, ("gray",), state, {"loss": [2.0, 1.0]}, DIGESTS, {"zoom": 0.1}, half=half
+        )
     return path
 
 
@@ -43,7 +55,6 @@ def refused(path: Path) -> str:
 
 
 def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
-    torch.manual_seed(4)
     path = write(tmp_path / "m.h5")
     torch.manual_seed(4)
     network = models.build("njoku", len(CLASSES)).eval()
@@ -58,14 +69,56 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_buffers_and_counters_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def normalised(*_: Any) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     monkeypatch.setattr(models, "build", normalised)
-    weights = {"1.running_mean": torch.arange(3.0), "1.num_batches_tracked": torch.tensor(9)}
+    weights = {"0.running_mean": torch.tensor([2.5]), "0.num_batches_tracked": torch.tensor(9)}
     state = loaded(write(tmp_path / "m.h5", weights=weights)).network.state_dict()
-    assert state["1.running_mean"].tolist() == [0, 1, 2]
-    assert state["1.num_batches_tracked"].shape == ()
-    assert state["1.num_batches_tracked"].item() == 9
+    assert state["0.running_mean"].tolist() == [2.5]
+    assert state["0.num_batches_tracked"].shape == ()
+    assert state["0.num_batches_tracked"].item() == 9
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_folding_normalisations_leaves_none_and_keeps_the_answers(name: str) -> None:
+    torch.manual_seed(0)
+    size = 67 if name.startswith("alexnet") else 24
+    with torch.device("meta"):
+        reads = columns(models.build(name, size=size))
+    network = models.build(name, size=size, **dict.fromkeys(reads[1:], 5)).eval()
+    for norm in (layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)):
+        for values, low in ((norm.running_mean, -1), (norm.running_var, 0.5), (norm.weight.data, 0.5)):
+            values.uniform_(low, 2)
+    inputs = [torch.rand(3, 1, size, size), *(torch.rand(3, 5) for _ in reads[1:])]
+    with torch.inference_mode():
+        expected = network(*inputs)
+        folded = fold_norms(network)
+        torch.testing.assert_close(folded(*inputs), expected, rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in folded.modules())
+
+
+def test_half_the_precision_is_half_the_size(tmp_path: Path) -> None:
+    whole, half = write(tmp_path / "whole.h5"), write(tmp_path / "half.h5", half=True)
+    assert half.stat().st_size < 0.51 * whole.stat().st_size
+    images = np.random.Generator(np.random.PCG64([0])).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    expected, found = (loaded(path).probabilities((images,)) for path in (whole, half))
+    assert found.dtype == np.float32
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_temperature_divides_the_logits(tmp_path: Path) -> None:
+    images = np.random.Generator(np.random.PCG64([0])).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    plain, warm = (loaded(write(tmp_path / f"{t}.h5", temperature=t)).probabilities((images,)) for t in (1.0, 2.0))
+    softer = np.sqrt(plain)
+    assert warm == pytest.approx(softer / softer.sum(axis=1, keepdims=True), abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, "2", None])
+def test_a_temperature_that_is_none_is_refused(tmp_path: Path, temperature: Any) -> None:
+    path = write(tmp_path / "m.h5", temperature=temperature)
+    with pytest.raises(DataError) as error:
+        loaded(path)
+    assert str(error.value) == f"{path} is damaged: temperature in its model document is {temperature!r}"
 
 
 def test_everything_beside_the_weights_comes_back(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Where the network runs: the device asked for, and the sentence for a GPU whose memory is full."""
+"""Where the network runs and how it computes, and the sentence for a GPU whose memory is full."""
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,21 @@ def choose_device(name: str) -> torch.device:
         torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for the fastest kernels pays
         torch.set_float32_matmul_precision("high")  # as convolutions compute by default
     return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The arithmetic of `--precision auto|float32|bfloat16`; auto is bfloat16 where the hardware multiplies in it."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" or _multiplies_bfloat16() else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU has units for bfloat16 matrices. Others emulate them, slower than float32."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
 
 
 @contextlib.contextmanager

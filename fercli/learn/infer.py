@@ -1,4 +1,4 @@
-"""Probabilities of faces under a network: float32, no dropout, no randomness."""
+"""Probabilities of faces under a network: no dropout, no randomness."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,15 +14,19 @@ BATCH = {"cpu": 32, "cuda": 1024}
 
 @torch.inference_mode()
 def log_probabilities(
-    network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, batch: int | None = None
+    network: nn.Module,
+    normalise: Callable[[Tensor], Tensor],
+    inputs: Inputs,
+    batch: int | None = None,
+    temperature: float = 1.0,
 ) -> np.ndarray:
-    """(N, K) float32, natural logarithms of the class probabilities of N rows.
+    """(N, K) float32, natural logarithms of the class probabilities of N rows, from logits divided by `temperature`.
 
     Runs where `network` is, which is left in evaluation mode. The last bits of a row may differ with the number of rows
     it runs beside, since libraries choose their kernels by it.
     """
-    answers = [logits.log_softmax(1).float() for logits in answers_of(network, normalise, inputs, batch)]
-    return torch.cat(answers).cpu().numpy()
+    logits = torch.cat(list(answers_of(network, normalise, inputs, batch)))
+    return (logits.float() / temperature).log_softmax(1).cpu().numpy()
 
 
 def answers_of(

@@ -14,4 +14,5 @@ Inputs = Sequence[np.ndarray | Tensor]
 def answer(network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Sequence[Tensor]) -> Tensor:
     """What `network` makes of the rows in `inputs`: logits (N, classes) of a whole one."""
     images, *features = inputs
-    return network(normalise(images), *features)
+    pixels = normalise(images)
+    return network(pixels, *(values.to(pixels.dtype) for values in features))

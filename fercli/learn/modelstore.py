@@ -1,5 +1,6 @@
 """Models as stores: weights as plain arrays, and beside them all that using or judging the model takes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from .. import models
 from ..errors import DataError, UsageError
 from ..models.inputs import columns
 from ..store import Reader, Writer
+from .fuse import fold_norms
 from .infer import log_probabilities
 from .inputs import Inputs
 from .normalise import Normalise
@@ -28,6 +30,7 @@ class Card:
     deviation: list[float]
     spec: dict[str, Any] = field(default_factory=dict)  # the settings of fer train
     metrics: dict[str, Any] = field(default_factory=dict)  # of the epoch kept
+    temperature: float = 1.0  # by which logits are divided, so that probabilities come true (see calibrate)
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class Model:
         """The columns that it reads, "image" first."""
         return columns(self.network)
 
-    def probabilities(self, inputs: Inputs, batch: int) -> np.ndarray:
+    def probabilities(self, inputs: Inputs, batch: int | None = None) -> np.ndarray:
         """(N, K) float32 of N rows of the model's columns, the images of its size and channels."""
-        return np.exp(log_probabilities(self.network, self.normalise, inputs, batch))
+        return np.exp(log_probabilities(self.network, self.normalise, inputs, batch, self.card.temperature))
 
 
 def save(
@@ -62,23 +65,25 @@ def save(
     trained_on: np.ndarray,
     augment: Any = None,
     run: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Writes a model. `weights` is a state dict; `history` one value an epoch by name; `augment` the recipe that the
-    training rows were augmented with online; `run` what a checkpoint needs to know besides.
+    training rows were augmented with online; `run` what a checkpoint needs to know besides. `half`: weights in float16.
     """
     dst.start("model", classes, channels)
     dst.document("model", asdict(card) | ({"run": dict(run)} if run else {}))
     if augment is not None:
         dst.document("augment", augment)
     for name, values in sorted(weights.items()):  # a resumed run holds them in another order
-        dst.array(f"weights/{name}", values.detach().cpu().numpy())
+        values = values.detach().cpu()
+        dst.array(f"weights/{name}", (values.half() if half and values.is_floating_point() else values).numpy())
     for name, series in history.items():
         dst.array(f"history/{name}", np.array(series, np.float64))
     dst.array("trained_on", trained_on)
 
 
-def load(src: Reader, device: torch.device) -> Model:
-    """The model of a store, in evaluation mode on `device`.
+def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32) -> Model:
+    """The model of a store, in evaluation mode on `device`, to compute in `dtype`.
 
     Raises DataError that names what does not fit the architecture; nothing is allocated before all of it is compared.
     """
@@ -88,22 +93,29 @@ def load(src: Reader, device: torch.device) -> Model:
             network = models.build(card.name, len(src.classes), len(src.channels), card.size, **card.arguments)
     except (UsageError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{src.name} cannot be built: {error}") from error
-    stored = {name: np.asarray(values) for name, values in src.arrays("weights").items()}
+    stored = read_weights(src)
     check_weights(network.state_dict(), stored, src.name)
     weights = {name: torch.from_numpy(values) for name, values in stored.items()}
     network.load_state_dict(weights, assign=True)
     trained_on = src.array("trained_on")
     if trained_on.dtype != np.uint8 or trained_on.ndim != 2 or trained_on.shape[1] != 16:
         raise DataError(f"{src.name} is damaged: trained_on is {_described(trained_on)}")
+    network = fold_norms(network.eval()).requires_grad_(False)
     return Model(
         card,
-        network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False),
-        Normalise(card.mean, card.deviation).to(device),
+        network.to(device, dtype, memory_format=torch.channels_last),
+        Normalise(card.mean, card.deviation, dtype).to(device),
         src.classes,
         src.channels,
         trained_on,
         src.provenance,
     )
+
+
+def read_weights(src: Reader) -> dict[str, np.ndarray]:
+    """The weights of a model store by name, those in half precision as float32."""
+    found = {name: np.asarray(values) for name, values in src.arrays("weights").items()}
+    return {name: values.astype(np.float32) if values.dtype == np.float16 else values for name, values in found.items()}
 
 
 _CARD = {
@@ -123,7 +135,10 @@ def read_card(src: Reader) -> Card:
         numbers = [value for value in found[key] if isinstance(value, float | int)]
         if len(numbers) != len(src.channels) or (key == "deviation" and min(numbers) <= 0):
             raise DataError(f"{src.name} is damaged: {key} is {found[key]!r} for {len(src.channels)} channels")
-    return Card(**{key: found[key] for key in _CARD})
+    temperature = found.get("temperature", 1.0)
+    if not isinstance(temperature, float) or not 0 < temperature < math.inf:
+        raise DataError(f"{src.name} is damaged: temperature in its model document is {temperature!r}")
+    return Card(**{key: found[key] for key in _CARD}, temperature=temperature)
 
 
 def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, np.ndarray], name: str) -> None:

@@ -11,19 +11,20 @@ IMAGENET = ([255 * 0.485, 255 * 0.456, 255 * 0.406], [255 * 0.229, 255 * 0.224, 
 
 
 class Normalise(nn.Module):
-    """Images (see `planes`) to (N, C, H, W) float32, channels last in memory: (pixel - mean) / deviation.
+    """Images (see `planes`) to (N, C, H, W) of `dtype`, channels last in memory: (pixel - mean) / deviation.
 
     `mean` and `deviation` hold one number a channel, in pixel values 0 to 255.
     """
 
-    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.dtype = dtype
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """The images as the network's input, on the device that holds them."""
-        return (planes(images) - self.mean) / self.deviation
+        return ((planes(images) - self.mean) / self.deviation).to(self.dtype)
 
 
 def planes(images: Tensor) -> Tensor:

@@ -63,12 +63,12 @@ class Rule:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip, foreach=True)
         self.optimizer.step()
         if self.average is not None:
-            _follow(self.average, self.network, 1 - self.decay)
+            follow(self.average, self.network, 1 - self.decay)
         return loss.detach(), hits
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, share: float) -> None:
+def follow(average: nn.Module, network: nn.Module, share: float) -> None:
     """Moves every number of `average` by a share of the way to `network`; counters are taken over."""
     theirs, ours = list(average.state_dict().values()), list(network.state_dict().values())
     floats = [place for place, values in enumerate(ours) if values.is_floating_point()]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from ..store import Reader, Writer
 from . import checkpoint, modelstore
 from .batches import Batches
+from .calibrate import fit_temperature
 from .freeze import compute, row_bytes, split_prefix
+from .infer import log_probabilities
 from .inputs import Inputs
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
@@ -88,8 +90,20 @@ class Training:
         """The best epoch so far."""
         return self.history[best_epoch(self.history, self.select)]
 
-    def save(self, dst: Writer, run: Mapping[str, Any] | None = None) -> None:
-        """Writes the model of the best epoch; with `run` (see `checkpoint.check_same_run`) all that going on takes."""
+    def calibrate(self) -> float:
+        """Makes the probabilities of the best epoch come true on the validation rows; the temperature that does it.
+
+        Training ends with it: the network has the weights of that epoch then.
+        """
+        self.network.load_state_dict(self.best)
+        answers = log_probabilities(self.rule.network, self.rule.normalise, self.validation[0])
+        self.card = replace(self.card, temperature=fit_temperature(answers, self.validation[1]))
+        return self.card.temperature
+
+    def save(self, dst: Writer, run: Mapping[str, Any] | None = None, half: bool = False) -> None:
+        """Writes the model of the best epoch, in `half` precision or not; with `run` (see `checkpoint.check_same_run`)
+        all that going on takes.
+        """
         kept = self.kept
         metrics = {name: getattr(kept, name) for name in ("epoch", "loss", "accuracy")}
         metrics |= {"validation_loss": kept.validation_loss, "validation_accuracy": kept.validation_accuracy}
@@ -104,6 +118,7 @@ class Training:
             self.trained_on,
             self.augment,
             run,
+            half,
         )
         if run is not None:
             checkpoint.write_state(dst, self.network, self.rule.optimizer, self.rule.average)

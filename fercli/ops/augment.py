@@ -1,4 +1,4 @@
-"""The seven transforms of the falahzadeh system (scale, rotation, width and height shift, zoom, two flips) and three more.
+"""The seven transforms of the falahzadeh system (scale, rotation, two shifts, zoom, two flips) and three more.
 
 The paper names them without ranges or definitions; here, about the centre of an image of H x W px:
 
@@ -14,7 +14,7 @@ strong edge, and one that tells which transform was applied. Then, on the pixels
 
 - contrast:   their distance from middle gray by a factor of [1 - c, 1 + c].
 - brightness: a shift of all by a share of [-b, b] of the range 0 to 255.
-- erase:      a rectangle of a share of [0, e] of the area becomes middle gray (after Zhong et al. 2020, Random Erasing).
+- erase:      a rectangle of a share of [0, e] of the area becomes middle gray (after Zhong et al. 2020).
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def lights(recipe: Recipe, rows: np.ndarray, copy: int) -> np.ndarray:
 
 
 def holes(recipe: Recipe, rows: np.ndarray, copy: int, height: int, width: int) -> np.ndarray:
-    """(n, 4) int64: left, top, right, bottom of each erased rectangle, px; its sides are to one another as 1:2 to 2:1."""
+    """(n, 4) int64: left, top, right, bottom of each erased rectangle, px, whose sides are as 1:2 to 2:1."""
     area, ratio, x, y = uniform(recipe.seed, rows, copy)[10:14]
     share, ratio = np.sqrt(recipe.erase * area), 2 ** (ratio - 0.5)
     wide = np.minimum(np.rint(share * ratio * width), width)

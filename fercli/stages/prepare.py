@@ -67,7 +67,7 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
             augment=_online(recipe, rows.train, size),
         ),
         validation=(read_inputs(src, reads, rows.validation), label[rows.validation]),
-        trained_on=np.concatenate([read_digests(src)[rows.train], known, *taught]),
+        trained_on=np.unique(np.concatenate([read_digests(src)[rows.train], known, *taught]), axis=0),
         select=spec.select,
         augment=recipe,
     )  # fmt: skip

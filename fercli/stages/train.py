@@ -79,6 +79,8 @@ class TrainSpec(Spec):
     select: str = option(
         "accuracy", "What the epoch kept is best at in validation, or the last.", choices=("accuracy", "loss", "last")
     )
+    calibrate: bool = option(False, "Scale the logits so that probabilities come true in validation.")
+    half: bool = option(False, "Store the weights in half precision: half the size.")
     patience: int | None = option(None, "Stop after so many epochs without a better one.", low=1)
     precision: str = option(
         "float32",
@@ -138,7 +140,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     check_images(src)
     rows = choose_rows(src, spec.holdout, spec.seed)
     training = fit(src, rows, spec, identity(src, spec), log, checkpoint)
-    training.save(dst)
+    if spec.calibrate:
+        log.note(f"the temperature that makes probabilities come true in validation is {training.calibrate():.3f}")
+    training.save(dst, half=spec.half)
     if checkpoint is not None:
         checkpoint.finished = [checkpoint.path]
     kept = training.kept

@@ -46,9 +46,7 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
     own = _own(builder)
     if arguments.get("heads") and "heads" not in own:
         able = [other for other in names() if "heads" in _own(_builder(other))]
-        raise UsageError(
-            f"model {name} has no further heads beside the expression's; {' and '.join(able)} can have some"
-        )
+        raise UsageError(f"model {name} has no head beside the expression's; {' and '.join(able)} can have more")
     for argument in arguments:
         if argument not in own:
             known = nearest(argument, own) if own else "it has none"

@@ -48,9 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     seconds = float(arguments[1]) if len(arguments) > 1 else 3.0
     search = Search(DetectSpec(detector="mtcnn", min_face=MIN_FACE))
     print(f"{cores()} cores, torch {torch.__version__}, faces of {MIN_FACE} px and more")
-    print(
-        f"{'photo':<34}{'peer ms':>9}{'ours ms':>9}{'ratio':>7}{'on one core':>13}  faces   of their large ones, agreeing"
-    )
+    print(f"{'photo':<34}{'peer ms':>9}{'ours ms':>9}{'ratio':>7}{'on one core':>13}  faces   large, agreeing")
     rows = []
     for name, photo in photos(Path(arguments[0])).items():
         rows.append(measured(name, photo, lambda one: theirs(peer, one), search.find, seconds))

@@ -18,7 +18,8 @@ from fercli import models
 from fercli.errors import DataError, UsageError
 from fercli.learn import published
 from fercli.learn.published import Published
-from fercli.learn.weights import read_safetensors, read_torch
+from fercli.learn.safetensors import read_safetensors
+from fercli.learn.weights import read_torch
 from fercli.models import alizadeh
 from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import stage
@@ -78,7 +79,7 @@ def test_pictures_that_the_first_model_saw_are_remembered(data: Path, first: Pat
     begun(data, tmp_path / "m.h5", first)
     with open_store(tmp_path / "m.h5", "model") as model, open_store(first, "model") as one:
         assert len(model.array("trained_on")) == 192
-        assert np.array_equal(model.array("trained_on")[96:], one.array("trained_on"))
+        assert set(map(bytes, one.array("trained_on"))) < set(map(bytes, model.array("trained_on")))
 
 
 @pytest.mark.parametrize("classes", [("angry", "happy", "fear"), ("angry", "sad")])
@@ -308,7 +309,8 @@ def test_a_damaged_safetensors_file_is_told(tmp_path: Path, data: bytes, message
 def test_safetensors_come_back_as_they_were(tmp_path: Path) -> None:
     state = {"a": torch.rand(3, 2), "b": torch.tensor(7), "c": torch.rand(5).half(), "d": torch.empty(0, 4)}
     (tmp_path / "w.safetensors").write_bytes(as_safetensors(state))
-    found = read_safetensors(tmp_path / "w.safetensors")
+    found, metadata = read_safetensors(tmp_path / "w.safetensors")
+    assert metadata == {"format": "pt"}
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], values) for name, values in state.items())
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,10 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..store import open_store
-from . import published
+from . import modelstore, published
+from .safetensors import read_safetensors
 
 IMAGENET = "imagenet"
-
-_SAFETENSORS = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +40,24 @@ def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
     if suffix in (".pth", ".pt"):
         return Weights(init, read_torch(Path(init)))
     if suffix == ".safetensors":
-        return Weights(init, read_safetensors(Path(init)))
+        tensors, metadata = read_safetensors(Path(init))
+        return Weights(init, tensors, _classes(metadata, init))
     with open_store(init, "model") as src:
-        tensors = {name: torch.from_numpy(np.asarray(values)) for name, values in src.arrays("weights").items()}
+        tensors = {name: torch.from_numpy(values) for name, values in modelstore.read_weights(src).items()}
         return Weights(init, tensors, src.classes, src.array("trained_on"))
+
+
+def _classes(metadata: Mapping[str, str], name: str) -> tuple[str, ...] | None:
+    """The classes that a file of fer export tells of; None for any other file. Raises DataError: no list of names."""
+    if "fercli" not in metadata:
+        return None
+    try:
+        classes = json.loads(metadata["classes"])
+    except (KeyError, ValueError, RecursionError):
+        classes = None
+    if not isinstance(classes, list) or not all(isinstance(one, str) for one in classes):
+        raise DataError(f"{name} is damaged: its classes are no list of names")
+    return tuple(classes)
 
 
 def digest(init: str, model: str) -> str:
@@ -81,36 +90,3 @@ def read_torch(path: Path) -> dict[str, Tensor]:
 
 def _is_plain(name: Any, value: Any) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file: 8 bytes with the length of a JSON header, the header, the values.
-
-    Raises DataError unless every tensor lies within the file and has the size that its shape and type tell.
-    """
-    try:
-        data = bytearray(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    begin = 8 + int.from_bytes(data[:8], "little")
-    if not 8 < begin <= len(data):
-        raise DataError(f"{path} is no safetensors file: its header does not fit into its {len(data):,} bytes")
-    try:
-        header = json.loads(data[8:begin])
-        header.pop("__metadata__", None)
-        return {name: _tensor(data, begin, entry) for name, entry in header.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path} is a damaged safetensors file: {str(error)[:100]}") from error
-
-
-def _tensor(data: bytearray, begin: int, entry: Mapping[str, Any]) -> Tensor:
-    """The tensor that a header's entry tells of. `begin` is where the values begin in `data`."""
-    dtype, shape, (first, last) = _SAFETENSORS[entry["dtype"]], entry["shape"], entry["data_offsets"]
-    if not all(isinstance(number, int) and number >= 0 for number in (*shape, first, last)):
-        raise ValueError(f"shape {shape} at {first} to {last}")
-    count = math.prod(shape)
-    if last > len(data) - begin or last - first != count * dtype.itemsize:
-        raise ValueError(f"shape {shape} at {first} to {last} of {len(data) - begin} bytes")
-    if not count:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(data, dtype=dtype, count=count, offset=begin + first).reshape(shape)

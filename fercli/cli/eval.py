@@ -34,7 +34,7 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
     """
     spec = options.given(EvalSpec, arguments)
     failures: list[tuple[str, str]] = []
-    evaluation = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
+    evaluation = _labelled_first(predict.model_path(model), inputs, spec, failures) if model else _evaluate(inputs, spec)
     old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
     verdicts = gate.judge(evaluation, spec, old)
     if form == "json":

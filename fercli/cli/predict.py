@@ -50,13 +50,12 @@ def command(
     be read has a row with its error, and the exit code is 4 at the end.
 
     \b
-      fer predict -m model.h5 photos/ > labels.jsonl
+      fer predict photos/ > labels.jsonl
       fer predict -m model.h5 faces.h5 --split test -o predictions.h5
       fer predict -m model.h5 clip.mp4 --smooth 0.5 -o labels.csv
       find . -name '*.jpg' -print0 | fer predict -m model.h5 --files-from - -0 --format csv
     """
-    if model is None:
-        raise UsageError("a model is needed to label faces: name one that fer train made with -m MODEL")
+    model = predict.model_path(model)
     spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
     form = form or _form_of(wanted.resume or output)
     runner.check_output((*inputs, model), output, binary=form == "store")

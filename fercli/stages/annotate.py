@@ -14,7 +14,7 @@ from ..ops.parallel import ordered_map
 from ..store import put
 from ..text import counted
 from .outputs import Labelled, Output, pixels, prepare
-from .rows import NO_FACE, Row
+from .rows import NO_FACE, UNSURE, Row
 from .runner import Log
 
 FLAG = "--annotate"
@@ -27,9 +27,9 @@ _UNWRITTEN = (".gif",)  # formats that are written as PNG
 def faces_of(rows: Iterable[Row]) -> list[draw.Face]:
     """What is drawn of prediction rows."""
     return [
-        draw.Face(row["box"] or (), row["label"], row["probabilities"], row.get("track"))
+        draw.Face(row["box"] or (), row["label"] or UNSURE, row["probabilities"], row.get("track"))
         for row in rows
-        if row["status"] == "ok"
+        if row["status"] in ("ok", UNSURE)
     ]
 
 

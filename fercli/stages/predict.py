@@ -17,6 +17,7 @@ from .dense import GRADIENTS, pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
+from .rows import UNSURE
 from .runner import Log, Outcome, Stage, run
 from .tracks import Smoothing
 from .video import label_clips
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec)
 
+DEFAULT = "default"
+DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / "default.h5"
 #: Crops that are answered together: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
@@ -54,8 +57,21 @@ class PredictSpec(SearchSpec):
     smooth: float = option(
         0.0, "Average the probabilities of a face in a video over about these seconds; 0: each frame alone.", low=0
     )
-    batch: int = option(32, "Faces a pass through the network; more of them suit a GPU.", low=1)
-    device: str = option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda"))
+    flip: bool = option(False, "Look at each face and its mirror image, and average.")
+    abstain: float = option(0.0, "Give no label where the most probable class is less probable.", low=0, high=1)
+    batch: int | None = option(
+        None, "Faces a pass through the network. [default: 32 on a CPU, 1024 on a GPU]", low=1
+    )
+    precision: str = option(
+        AUTO, "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it.",
+        choices=(AUTO, "float32", "bfloat16"),
+    )  # fmt: skip
+    device: str = option(AUTO, "Where the network runs.", choices=(AUTO, "cpu", "cuda"))
+
+
+def model_path(name: str | None) -> str:
+    """The file of a model: the one that comes with the package for None and for "default"."""
+    return str(DEFAULT_MODEL) if name in (None, DEFAULT) else name
 
 
 def store(
@@ -101,6 +117,8 @@ class Predictor:
     """A model with all that it takes to answer: how faces are cropped, and what is made of the crops."""
 
     def __init__(self, model: "Model", spec: PredictSpec) -> None:
+        if spec.flip and (model.columns != ("image",) or model.channels == GRADIENTS):
+            raise UsageError("--flip mirrors pixels, and this model reads gradients or features too: leave it out")
         self.model, self.spec, self.classes = model, spec, model.classes
         self._trained_on = {digest.tobytes() for digest in model.trained_on}
         self._gradients = list(_past(model.provenance, "gradients", GradientsSpec))
@@ -108,11 +126,12 @@ class Predictor:
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
         """The predictor of a model store made by `fer train`. Raises DataError, or UsageError for `--device`."""
-        from ..learn.device import choose_device
+        from ..learn.device import choose_device, choose_precision
         from ..learn.modelstore import load
 
+        device = choose_device(spec.device)
         with open_store(path, "model") as src:
-            return cls(load(src, choose_device(spec.device)), spec)
+            return cls(load(src, device, choose_precision(spec.precision, device)), spec)
 
     def over_store(self, src: Reader, log: Log) -> Iterator[Block]:
         """Prediction blocks for the rows of a store: one row a crop, or as `over_photos` where it holds photos.
@@ -148,7 +167,8 @@ class Predictor:
             if label is not None:
                 block["label"] = label[parent]
             block.setdefault("source", objects(f"row {row}" for row in parent))
-            yield smoothing({**block, **self._answer(inputs, digests), "parent": parent})
+            answered = smoothing({**block, **self._answer(inputs, digests), "parent": parent})
+            yield withhold(answered, self.spec.abstain)
             first += len(digests)
             log.advance(len(digests))
 
@@ -156,13 +176,15 @@ class Predictor:
         """Prediction blocks for photos: see `faces.label_photos`."""
         if self.spec.smooth:
             raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
-        return label_photos(photos, self._search(log), self._answer_crops, log)
+        found = label_photos(photos, self._search(log), self._answer_crops, log)
+        return (withhold(block, self.spec.abstain) for block in found)
 
     def over_clips(
         self, clips: Sequence[Clip], log: Log, pictures: bool = False
     ) -> Iterator[tuple[list[Photo], Block]]:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
-        return label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
+        found = label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
+        return ((photos, withhold(block, self.spec.abstain)) for photos, block in found)
 
     def _search(self, log: Log) -> Search:
         """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
@@ -231,18 +253,32 @@ class Predictor:
     def _answer(self, inputs: "Inputs", digests: np.ndarray) -> Block:
         """The columns digest, probability, predicted and seen of N rows with digests (N, 16)."""
         from ..learn.device import gpu_memory
+        from ..learn.infer import BATCH
 
         if not len(digests):
             probability = np.zeros((0, len(self.classes)), np.float32)
         else:
-            with gpu_memory(self.spec.batch):
+            with gpu_memory(self.spec.batch or BATCH["cuda"]):
                 probability = self.model.probabilities(inputs, self.spec.batch)
+                if self.spec.flip:
+                    mirrored = np.ascontiguousarray(inputs[0][:, :, ::-1])
+                    probability = (probability + self.model.probabilities((mirrored,), self.spec.batch)) / 2
         return {
             "digest": digests,
             "probability": probability,
             "predicted": probability.argmax(axis=1).astype(np.int16),
             "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
         }
+
+
+def withhold(block: Block, least: float) -> Block:
+    """The block without the labels (predicted -1) of rows whose most probable class is less probable than `least`."""
+    if not least:
+        return block
+    unsure = (block["predicted"] >= 0) & (block["probability"].max(axis=1) < least)
+    reasons = block["error"] if "error" in block else [""] * len(unsure)
+    told = objects(UNSURE if doubt else reason for doubt, reason in zip(unsure, reasons, strict=True))
+    return {**block, "predicted": np.where(unsure, -1, block["predicted"]).astype(np.int16), "error": told}
 
 
 def _photos(src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None) -> Iterator[Photo]:

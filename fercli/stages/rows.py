@@ -9,6 +9,7 @@ from typing import Any
 from ..store import SPLITS, Block, block_rows
 
 NO_FACE = "no face"
+UNSURE = "unsure"
 FORMATS = ("jsonl", "csv", "tsv")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
@@ -16,26 +17,27 @@ Row = dict[str, Any]
 
 
 def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
-    """One dict a row: source, status ("ok", "no face" or "error"), box, score, label, confidence, probabilities, error.
+    """One dict a row: source, status, box, score, label, confidence, probabilities, error.
 
-    `box` is [x, y, width, height] in px of the photo, or None where the row is a face already. Rows of labelled data
-    also have `true_label`, rows of split data `split`, and those of a video `time` (s), `frame` (from 0) and `track`
-    (from 1). What is unknown is None.
+    `status` is "ok", "no face", "error", or "unsure" where --abstain withheld the label. `box` is [x, y, width, height]
+    in px of the photo, or None where the row is a face already. Rows of labelled data also have `true_label`, rows of
+    split data `split`, and those of a video `time` (s), `frame` (from 0) and `track` (from 1). What is unknown is None.
     """
     for i in range(block_rows(block)):
         code = int(block["predicted"][i])
-        answered = code >= 0
         error = block["error"][i] if "error" in block else ""
+        status = "ok" if code >= 0 else error if error in (NO_FACE, UNSURE) else "error"
+        answered = status in ("ok", UNSURE)
         chances = [round(float(value), 6) for value in block["probability"][i]]
         row: Row = {
             "source": block["source"][i],
-            "status": "ok" if answered else NO_FACE if error == NO_FACE else "error",
+            "status": status,
             "box": _numbers(block["box"][i]) if "box" in block and block["box"][i].any() else None,
             "score": round(float(block["score"][i]), 4) if "score" in block and answered else None,
-            "label": classes[code] if answered else None,
-            "confidence": chances[code] if answered else None,
+            "label": classes[code] if status == "ok" else None,
+            "confidence": max(chances) if answered else None,
             "probabilities": dict(zip(classes, chances, strict=True)) if answered else None,
-            "error": error if error and error != NO_FACE else None,
+            "error": error if status == "error" and error else None,
         }
         if "label" in block:
             row["true_label"] = classes[block["label"][i]] if block["label"][i] >= 0 else None
@@ -105,7 +107,7 @@ def _flat(row: Row, classes: Sequence[str]) -> Row:
 
 def from_flat(flat: Row, classes: Sequence[str]) -> Row:
     """The row of photos that a line of a table tells. Raises ValueError, KeyError: the line is of something else."""
-    answered = flat["status"] == "ok"
+    answered = flat["status"] in ("ok", UNSURE)
     box = [float(flat[name]) for name in ("x", "y", "width", "height") if flat[name]]
     return {
         "source": flat["source"],

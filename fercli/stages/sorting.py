@@ -13,7 +13,7 @@ from ..store import put
 from ..text import counted
 from .faces import Photo
 from .outputs import Labelled, Output, prepare
-from .rows import NO_FACE
+from .rows import NO_FACE, UNSURE
 from .runner import Log
 
 FLAG = "--sort-into"
@@ -21,7 +21,7 @@ NONE, UNREADABLE = "no-face", "unreadable"
 
 
 class Sorted(Output):
-    """Each photo lies in the folder of the label of its largest face, or in no-face, or in unreadable.
+    """Each photo lies in the folder of the label of its largest face, or in no-face, unsure or unreadable.
 
     Where another photo of the same name is there, the later one's name gets a suffix made of its bytes, so that a rerun
     finds it again and leaves it.
@@ -29,7 +29,7 @@ class Sorted(Output):
 
     def __init__(self, folder: str, by: str, classes: Sequence[str], log: Log) -> None:
         for name in classes:
-            if name in ("", ".", "..", NONE, UNREADABLE) or "/" in name or "\0" in name:
+            if name in ("", ".", "..", NONE, UNREADABLE, UNSURE) or "/" in name or "\0" in name:
                 raise DataError(f"the class {name!r} of the model cannot name a folder of {FLAG}")
         self._folder, self._log = prepare(folder, FLAG), log
         self._place = {"copy": _copy, "hardlink": _hardlink, "symlink": _symlink}[by]
@@ -38,7 +38,7 @@ class Sorted(Output):
     def add(self, batch: Sequence[Labelled]) -> None:
         """Places some photos. Raises UsageError for one that cannot be linked to."""
         for photo, rows in batch:
-            folder = {"ok": rows[0]["label"], NO_FACE: NONE}.get(rows[0]["status"], UNREADABLE)
+            folder = {"ok": rows[0]["label"], NO_FACE: NONE, UNSURE: UNSURE}.get(rows[0]["status"], UNREADABLE)
             try:
                 data = photo.read()
             except DataError as error:

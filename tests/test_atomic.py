@@ -36,6 +36,7 @@ WRITING = {
     "split": ["split", "--train", "0.6", "--val", "0.2", "--test", "0.2", "{}/faces.h5"],
     "train": ["train", "--epochs", "2", "--batch", "32", "--threads", "1", "--device", "cpu", "--resume", "{}/few.h5"],
     "predict": ["predict", "-m", "{}/model.h5", "--device", "cpu", "{}/few.h5"],
+    "export": ["export", "--format", "safetensors", "{}/model.h5"],
 }
 READING = {"eval", "info"}
 RUNNING = {"recipe"}  # the other commands

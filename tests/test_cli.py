@@ -36,6 +36,7 @@ SETTINGS = {
     "split": ["--train", "0.5", "--val", "0.5", "--test", "0"],
     "train": ["--epochs", "1", "--threads", "1", "--device", "cpu"],
     "predict": ["-m", "M", "--device", "cpu", "--format", "store"],
+    "export": ["--format", "safetensors"],
     "eval": ["-m", "M", "--split", "val"],
     "info": [],
 }
@@ -97,7 +98,7 @@ def words_of(command, folder, *inputs):
 
 
 def input_of(command, folder):
-    return folder / "photos" if command == "ingest" else folder / "S"
+    return folder / {"ingest": "photos", "export": "M"}.get(command, "S")
 
 
 # --- help -------------------------------------------------------------------------------------------------------------
@@ -219,16 +220,18 @@ def test_a_file_of_something_else(call, stores, tmp_path, command):
     (tmp_path / "text").write_text("label,pixels\n")
     done = call(*words_of(command, stores, tmp_path / "text"))
     assert (done.status, done.out) == (1, b"")
-    assert done.err == (
-        f"fer {command}: error: {tmp_path}/text is not a fercli store (not HDF5): make samples with fer ingest\n"
-    )
+    hint = "make a model with fer train" if command == "export" else "make samples with fer ingest"
+    assert done.err == f"fer {command}: error: {tmp_path}/text is not a fercli store (not HDF5): {hint}\n"
 
 
 @pytest.mark.parametrize("command", [name for name in STORE_READING if name != "info"])
 def test_a_store_of_another_kind(call, stores, command):
-    done = call(*words_of(command, stores, stores / "M"))
+    other, told = "M", "holds model, not samples: make samples with fer ingest"
+    if command == "export":
+        other, told = "S", "holds samples, not model: make a model with fer train"
+    done = call(*words_of(command, stores, stores / other))
     assert (done.status, done.out) == (1, b"")
-    assert done.err == (f"fer {command}: error: {stores}/M holds model, not samples: make samples with fer ingest\n")
+    assert done.err == f"fer {command}: error: {stores}/{other} {told}\n"
 
 
 @pytest.mark.parametrize("command", STORE_READING)
@@ -377,13 +380,14 @@ def test_a_machine_reads_the_summary(call, stores, tmp_path, command):
     assert {name: facts[name] for name in ("stage", "output", "up_to_date", "dry_run", "failures")} == {
         "stage": command, "output": str(target), "up_to_date": False, "dry_run": False, "failures": [],
     }  # fmt: skip
-    assert facts["rows"] == {"train": 0, "ingest": 3, "augment": 60, "predict": 40}.get(command, 40)
+    assert facts["rows"] == {"train": 0, "export": 0, "ingest": 3, "augment": 60}.get(command, 40)
 
 
 @pytest.mark.parametrize("command", [name for name in WRITING if name not in ("ingest", "train")])
 def test_a_stream_gives_what_a_file_gives(call, stores, tmp_path, command):
-    assert call(*words_of(command, stores, stores / "S", "-o", tmp_path / "out.h5")).status == 0
-    done = call(*words_of(command, stores), stdin=(stores / "S").read_bytes())
+    source = input_of(command, stores)
+    assert call(*words_of(command, stores, source, "-o", tmp_path / "out.h5")).status == 0
+    done = call(*words_of(command, stores), stdin=source.read_bytes())
     assert done.status == 0
     assert done.out == (tmp_path / "out.h5").read_bytes()
     assert done.err.splitlines()[-1].startswith(f"fer {command}: ")

@@ -22,6 +22,7 @@ COMMANDS = {
     "split": "Assign rows to train, val and test, or to folds.",
     "train": "Train a network.",
     "predict": "Label faces in stores, photos and folders.",
+    "export": "Write a model for other programs: ONNX or safetensors.",
     "eval": "Measure predictions, and gate on the figures.",
     "info": "Show what a store holds.",
     "recipe": "List, show and run published systems.",

@@ -39,7 +39,8 @@ def tell(console: Console, outcome: Outcome) -> None:
     elif outcome.dry_run:
         text = f"{where} would be written"
     else:
-        made = "the model" if outcome.stage == "train" and not outcome.rows else counted(outcome.rows, "row")
+        a_model = outcome.stage in ("train", "export") and not outcome.rows
+        made = "the model" if a_model else counted(outcome.rows, "row")
         text = f"{made} to {where}"
         if outcome.failures:
             text += f", {len(outcome.failures):,} failed"

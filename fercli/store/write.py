@@ -271,12 +271,12 @@ def _writing(destination: BinaryIO) -> Iterator[Writer]:
         writer.finish()
 
 
-def check_stdout() -> None:
+def check_stdout(what: str = "a store", example: str = "FILE.h5") -> None:
     """Raises UsageError where no store can go to standard output: told before the input is read, not after."""
     if sys.stdout is None:
-        raise UsageError("standard output is closed: add -o FILE.h5, or pipe it on")
+        raise UsageError(f"standard output is closed: add -o {example}, or pipe it on")
     if sys.stdout.isatty():
-        raise UsageError("a store is binary and standard output is a terminal: add -o FILE.h5, or pipe it on")
+        raise UsageError(f"{what} is binary and standard output is a terminal: add -o {example}, or pipe it on")
 
 
 @contextlib.contextmanager

@@ -155,7 +155,7 @@ def _facts(loaded: recipe.Recipe) -> dict[str, Any]:
     model = loaded.spec("train").model
     return {
         "name": loaded.name, "authors": paper["authors"], "year": paper.get("year"), "data": paper["data"],
-        "model": model, "reported": paper["reported"],
+        "model": model, "reported": paper.get("reported", {}),
     }  # fmt: skip
 
 

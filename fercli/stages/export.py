@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..learn.modelstore import Model
 
 FORMATS = ("onnx", "safetensors")
+_EITHER = " or ".join(FORMATS)
 #: Operator sets that torch writes in every version that fercli takes.
 OPSETS = (13, 20)
 #: Known to ONNX Runtime since 1.12 (2022), and to programs of about that age.
@@ -68,8 +69,11 @@ def settled(spec: ExportSpec, output: str) -> ExportSpec:
     """
     form = spec.format or os.path.splitext(output)[1].lower().removeprefix(".")
     if form not in FORMATS:
-        where = "standard output has no name" if output == "-" else f"the name {output} does not tell the form"
-        raise UsageError(f"{where}: end it with .onnx or .safetensors, or add --format {' or '.join(FORMATS)}")
+        if output == "-":
+            raise UsageError(f"standard output has no name to tell the form: add --format {_EITHER}, or -o FILE")
+        raise UsageError(
+            f"the name {output} does not tell the form: end it with .onnx or .safetensors, or add --format {_EITHER}"
+        )
     if form == "onnx":
         return replace(spec, format=form, opset=spec.opset or OPSET)
     for name in ("opset", "preprocessing", "softmax"):

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from .augment import Augment, transform
+from .heads import truth
 from .inputs import Inputs
 from .normalise import planes
 
@@ -12,8 +13,9 @@ from .normalise import planes
 class Batches:
     """Labelled rows, shuffled anew each epoch: the order is a function of the seed and the epoch alone.
 
-    inputs of N rows, images (N, H, W[, C]) uint8 first; labels (N,) integers, or (N, K) float32 shares of the classes.
-    All lie on the device, where the batches are gathered; images that would not fit there are gathered in memory.
+    inputs of N rows, images (N, H, W[, C]) uint8 first; labels (N,) integers, or (N, K) float32 shares of the classes,
+    or (N, heads) integers of a network with several heads, -1 where that is unknown. All lie on the device, where the
+    batches are gathered; images that would not fit there are gathered in memory.
     """
 
     def __init__(
@@ -31,11 +33,16 @@ class Batches:
         fit = device.type == "cpu" or sum(values.nbytes for values in tensors) < torch.cuda.mem_get_info(device)[0] / 2
         self.inputs = tuple(values.to(device) if fit else values for values in tensors)
         labels = torch.from_numpy(labels)
-        self.labels = (labels.float() if labels.ndim == 2 else labels.long()).to(device)
+        self.labels = (labels.float() if labels.is_floating_point() else labels.long()).to(device)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
         return -(-len(self.labels) // self.batch)
+
+    @property
+    def labelled(self) -> int:
+        """Rows whose expression is known: all but those that teach another head alone."""
+        return int((truth(self.labels) >= 0).sum())
 
     @property
     def resident(self) -> bool:

@@ -1,6 +1,6 @@
 """Probabilities of faces under a network: no dropout, no randomness."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,14 +19,19 @@ def log_probabilities(
     inputs: Inputs,
     batch: int | None = None,
     temperature: float = 1.0,
+    widths: Sequence[int] = (),
 ) -> np.ndarray:
     """(N, K) float32, natural logarithms of the class probabilities of N rows, from logits divided by `temperature`.
 
+    Of a network with several heads, `widths` tell the classes of each: (N, sum of the widths), head by head. Only the
+    first is divided.
     Runs where `network` is, which is left in evaluation mode. The last bits of a row may differ with the number of rows
     it runs beside, since libraries choose their kernels by it.
     """
-    logits = torch.cat(list(answers_of(network, normalise, inputs, batch)))
-    return (logits.float() / temperature).log_softmax(1).cpu().numpy()
+    logits = torch.cat(list(answers_of(network, normalise, inputs, batch))).float()
+    first, *further = logits.split(list(widths), dim=1) if widths else (logits,)
+    parts = [first / temperature, *further]
+    return torch.cat([part.log_softmax(1) for part in parts], dim=1).cpu().numpy()
 
 
 def answers_of(
@@ -43,6 +48,10 @@ def answers_of(
 
 
 def loss_and_accuracy(log_probability: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and share of right answers, from (N, K) log-probabilities and (N,) labels."""
+    """Mean cross-entropy (nats) and share of right answers, from (N, K) log-probabilities and (N,) labels, -1 for rows
+    that do not count.
+    """
+    known = labels >= 0
+    log_probability, labels = log_probability[known], labels[known]
     loss = 0.0 - log_probability[np.arange(len(labels)), labels].mean(dtype=np.float64)
     return float(loss), float((log_probability.argmax(1) == labels).mean())

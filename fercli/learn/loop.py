@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .batches import Batches
+from .heads import parts
 from .infer import log_probabilities, loss_and_accuracy
 from .inputs import Inputs
 from .step import Epochs, Rule
@@ -48,10 +49,10 @@ def train(
 ) -> Iterator[Epoch]:
     """Trains the network of `rule` in place, yielding after each of `epochs` (numbers from 1; those before are done).
 
-    `validation` is inputs of M rows and labels (M,), answered by the average of the weights where `rule` keeps one;
-    `rate` gives the learning rate of a step counted over all epochs from 0; `graphs`: see `Epochs`; `advance` hears of
-    each batch's rows. What is random in an epoch depends on the seed of `batches` and the epoch's number alone.
-    Raises Diverged.
+    `validation` is inputs of M rows and labels (M,), -1 where there is none, answered by the average of the weights
+    where `rule` keeps one; `rate` gives the learning rate of a step counted over all epochs from 0; `graphs`: see
+    `Epochs`; `advance` hears of each batch's rows. What is random in an epoch depends on the seed of `batches` and the
+    epoch's number alone. Raises Diverged.
     """
     runner, steps = Epochs(rule, batches, graphs), len(batches)
     for epoch in epochs:
@@ -68,14 +69,14 @@ def train(
         _check(runner.losses, epoch)
         seconds = time.perf_counter() - began
         network = rule.network if rule.average is None else rule.average
-        answers = log_probabilities(network, rule.normalise, validation[0])
-        validation_loss, validation_accuracy = loss_and_accuracy(answers, validation[1])
+        answers = log_probabilities(network, rule.normalise, validation[0], widths=rule.widths)
+        validation_loss, validation_accuracy = loss_and_accuracy(parts(answers, rule.widths)[0], validation[1])
         if not math.isfinite(validation_loss):  # the last step spoiled the weights
             raise Diverged(f"the validation loss is {validation_loss} after epoch {epoch}: lower --lr")
         yield Epoch(
             epoch,
             runner.losses.double().mean().item(),
-            runner.hits.item() / len(batches.labels),
+            runner.hits.item() / batches.labelled,
             validation_loss,
             validation_accuracy,
             rates[-1],

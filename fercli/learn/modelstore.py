@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from .. import models
 from ..errors import DataError, UsageError
 from ..models.inputs import columns
+from ..spec import nearest
 from ..store import Reader, Writer
 from .fuse import fold_norms
+from .heads import Head, as_arguments, parts, widths
 from .infer import log_probabilities
 from .inputs import Inputs
 from .normalise import Normalise
@@ -31,11 +33,15 @@ class Card:
     spec: dict[str, Any] = field(default_factory=dict)  # the settings of fer train
     metrics: dict[str, Any] = field(default_factory=dict)  # of the epoch kept
     temperature: float = 1.0  # by which logits are divided, so that probabilities come true (see calibrate)
+    heads: tuple[Head, ...] = ()  # beside the expression's
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network ready to answer: `classes` name its outputs, `channels` its input's channels."""
+    """A network ready to answer: `classes` name its outputs, `channels` its input's channels.
+
+    Of the further heads that were trained it has those that were asked for, `heads`.
+    """
 
     card: Card
     network: nn.Module
@@ -44,6 +50,7 @@ class Model:
     channels: tuple[str, ...]
     trained_on: np.ndarray  # (M, 16) uint8, digests of the pictures it was trained on
     provenance: list[dict[str, Any]]  # of the model: the stages that made its training data, and fer train
+    heads: tuple[Head, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -52,7 +59,13 @@ class Model:
 
     def probabilities(self, inputs: Inputs, batch: int | None = None) -> np.ndarray:
         """(N, K) float32 of N rows of the model's columns, the images of its size and channels."""
-        return np.exp(log_probabilities(self.network, self.normalise, inputs, batch, self.card.temperature))
+        return self.answers(inputs, batch)[0]
+
+    def answers(self, inputs: Inputs, batch: int | None = None) -> list[np.ndarray]:
+        """The probabilities of the classes, then those of each of its `heads`, all float32."""
+        side_by_side = widths(self.classes, self.heads)
+        told = log_probabilities(self.network, self.normalise, inputs, batch, self.card.temperature, side_by_side)
+        return parts(np.exp(told), side_by_side)
 
 
 def save(
@@ -82,20 +95,19 @@ def save(
     dst.array("trained_on", trained_on)
 
 
-def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32) -> Model:
-    """The model of a store, in evaluation mode on `device`, to compute in `dtype`.
+def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, heads: Sequence[str] = ()) -> Model:
+    """The model of a store, in evaluation mode on `device`, to compute in `dtype`, with those of its further heads that
+    are named.
 
-    Raises DataError that names what does not fit the architecture; nothing is allocated before all of it is compared.
+    Raises UsageError for a head that it lacks, and DataError that names what does not fit the architecture; nothing is
+    allocated before all of it is compared.
     """
     card = read_card(src)
-    try:
-        with torch.device("meta"):  # shapes only
-            network = models.build(card.name, len(src.classes), len(src.channels), card.size, **card.arguments)
-    except (UsageError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{src.name} cannot be built: {error}") from error
+    asked = _asked(card, heads, src.name)
     stored = read_weights(src)
-    check_weights(network.state_dict(), stored, src.name)
-    weights = {name: torch.from_numpy(values) for name, values in stored.items()}
+    check_weights(_empty(src, card, card.heads).state_dict(), stored, src.name)
+    network = _empty(src, card, asked)
+    weights = {name: torch.from_numpy(stored[name]) for name in network.state_dict()}
     network.load_state_dict(weights, assign=True)
     trained_on = src.array("trained_on")
     if trained_on.dtype != np.uint8 or trained_on.ndim != 2 or trained_on.shape[1] != 16:
@@ -109,7 +121,28 @@ def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32) 
         src.channels,
         trained_on,
         src.provenance,
+        asked,
     )
+
+
+def _asked(card: Card, names: Sequence[str], store: str) -> tuple[Head, ...]:
+    """The heads of these names, in the card's order. Raises UsageError for one that it lacks."""
+    known = [head.name for head in card.heads]
+    for name in names:
+        if name not in known:
+            has = nearest(name, known) if known else f"it answers expressions alone: train one with --heads {name}"
+            raise UsageError(f"{store} has no head {name!r}; {has}")
+    return tuple(head for head in card.heads if head.name in names)
+
+
+def _empty(src: Reader, card: Card, heads: Sequence[Head]) -> nn.Module:
+    """The network of a model store with these of its further heads, without values. Raises DataError."""
+    arguments = card.arguments | as_arguments(heads)
+    try:
+        with torch.device("meta"):  # shapes only
+            return models.build(card.name, len(src.classes), len(src.channels), card.size, **arguments)
+    except (UsageError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{src.name} cannot be built: {error}") from error
 
 
 def read_weights(src: Reader) -> dict[str, np.ndarray]:
@@ -138,7 +171,24 @@ def read_card(src: Reader) -> Card:
     temperature = found.get("temperature", 1.0)
     if not isinstance(temperature, float) or not 0 < temperature < math.inf:
         raise DataError(f"{src.name} is damaged: temperature in its model document is {temperature!r}")
-    return Card(**{key: found[key] for key in _CARD}, temperature=temperature)
+    return Card(
+        **{key: found[key] for key in _CARD}, temperature=temperature, heads=_heads(found.get("heads", []), src.name)
+    )
+
+
+def _heads(found: Any, name: str) -> tuple[Head, ...]:
+    """The heads of a model document. Raises DataError for what is no list of names with distinct classes."""
+    try:
+        heads = tuple(Head(**{**entry, "classes": tuple(entry["classes"])}) for entry in found)
+    except (TypeError, KeyError, UsageError):
+        heads = ()
+    sound = all(
+        len(set(head.classes)) == len(head.classes) and all(isinstance(one, str) for one in head.classes)
+        for head in heads
+    )
+    if len({head.name for head in heads}) != len(found) or not sound:
+        raise DataError(f"{name} is damaged: heads in its model document is {found!r}")
+    return heads
 
 
 def check_weights(expected: Mapping[str, Tensor], found: Mapping[str, np.ndarray], name: str) -> None:

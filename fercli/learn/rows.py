@@ -9,6 +9,7 @@ from ..errors import DataError, UsageError
 from ..ops import image
 from ..ops.partition import assign, codes, connected
 from ..store import SPLIT_CODES, Reader
+from .heads import read_heads
 
 
 @dataclass(frozen=True)
@@ -54,24 +55,25 @@ def check_features(src: Reader, model: str, columns: Sequence[str]) -> None:
             )
 
 
-def choose_rows(src: Reader, holdout: float, seed: int) -> Rows:
-    """The labelled training rows, and those that choose the epoch.
+def choose_rows(src: Reader, holdout: float, seed: int, heads: Sequence[str] = ()) -> Rows:
+    """The labelled training rows, and those that choose the epoch; with `heads` of a network, also the rows that only
+    tell one of these attributes.
 
     With `holdout` above 0 that share of the training pictures is held out, else the store's val rows choose, without
     the copies that augmentation made. Raises DataError or UsageError when either would be empty, or when the training
     rows show fewer than two classes.
     """
-    label = _labels(src)
+    label, told = _labels(src), _told(src, heads)
     split = src.column("split") if "split" in src.columns else np.zeros(len(label), np.int8)
-    train = np.flatnonzero((split == SPLIT_CODES["train"]) & (label >= 0))
+    train = np.flatnonzero((split == SPLIT_CODES["train"]) & told)
     _check_classes(src, label[train], src.name)
     if holdout:
         train, validation = _held_out(src, train, holdout, seed)
     else:
-        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & (label >= 0) & originals(src))
-        if not len(validation):
+        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & told & originals(src))
+        if not (label[validation] >= 0).any():
             raise UsageError(f"{src.name} has no val rows to choose the epoch by: add --holdout 0.1 or run fer split")
-    return Rows(train, validation, int((label < 0).sum()))
+    return Rows(train, validation, int((~told).sum()))
 
 
 def read_folds(src: Reader) -> np.ndarray:
@@ -96,25 +98,26 @@ def read_folds(src: Reader) -> np.ndarray:
     return folds
 
 
-def choose_fold(src: Reader, fold: int, holdout: float, seed: int) -> tuple[Rows, np.ndarray]:
+def choose_fold(
+    src: Reader, fold: int, holdout: float, seed: int, heads: Sequence[str] = ()
+) -> tuple[Rows, np.ndarray]:
     """The rows of a training without `fold`, and the numbers of the rows (M,) of the fold itself that are no copies.
 
     The splits of the store play no part. With `holdout` above 0 that share of the training pictures chooses the epoch;
     else nothing does, and validation is by the fold. Raises as `choose_rows`, and where the fold shows no labelled row.
     """
-    label, within = _labels(src), read_folds(src) == fold
+    label, told, within = _labels(src), _told(src, heads), read_folds(src) == fold
     tested = np.flatnonzero(within & originals(src))
-    labelled = tested[label[tested] >= 0]
-    if not len(labelled):
+    if not (label[tested] >= 0).any():
         raise DataError(
             f"fold {fold} of {src.name} has no labelled rows to test on: assign the rows anew with fer split --folds"
         )
-    train = np.flatnonzero(~within & (label >= 0))
+    train = np.flatnonzero(~within & told)
     _check_classes(src, label[train], f"{src.name} without fold {fold}")
-    validation = labelled
+    validation = tested[told[tested]]
     if holdout:
         train, validation = _held_out(src, train, holdout, seed)
-    return Rows(train, validation, int((label[~within] < 0).sum()), choose=holdout > 0), tested
+    return Rows(train, validation, int((~told & ~within).sum()), choose=holdout > 0), tested
 
 
 def originals(src: Reader) -> np.ndarray:
@@ -128,9 +131,14 @@ def _labels(src: Reader) -> np.ndarray:
     return src.column("label")
 
 
+def _told(src: Reader, heads: Sequence[str]) -> np.ndarray:
+    """(N,) bool: rows that have a label, or a value of one of the attributes `heads`."""
+    return (_labels(src) >= 0) | (read_heads(src, heads)[1] >= 0).any(axis=1)
+
+
 def _check_classes(src: Reader, label: np.ndarray, name: str) -> None:
     """Raises DataError unless the labels (N,) of the training rows show two classes; `name` is of where they are."""
-    shown = np.unique(label)
+    shown = np.unique(label[label >= 0])
     if not len(shown):
         raise DataError(f"{name} has no labelled training rows: assign some with fer split")
     if len(shown) == 1:
@@ -141,13 +149,13 @@ def _check_classes(src: Reader, label: np.ndarray, name: str) -> None:
 def _held_out(src: Reader, train: np.ndarray, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """As `hold_out`. Raises UsageError where that is no row."""
     rest, validation = hold_out(src, train, holdout, seed)
-    if not len(validation):
+    if not (_labels(src)[validation] >= 0).any():
         raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
     return rest, validation
 
 
 def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation rows out of the labelled `rows` (N,), each class in proportion.
+    """Training and validation rows out of `rows` (N,), each class and those without one in proportion.
 
     Faces of one photo, frames of one sequence, exact copies of a picture, and the copies that augmentation made of it
     stay on one side. A picture held out is validated by the first row alone that is no such copy.
@@ -158,8 +166,9 @@ def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np
         together.append(codes(src.column("source")[rows]))
     if "sequence" in src.columns:
         together.append(_sequences(src)[rows])
-    labels = src.column("label")[rows].astype(np.int64)
-    held = assign(connected(together, len(rows)), labels, (1 - share, share), seed) == 1
+    label = src.column("label")[rows].astype(np.int64)
+    strata = np.where(label < 0, len(src.classes), label)
+    held = assign(connected(together, len(rows)), strata, (1 - share, share), seed) == 1
     shown = held & originals(src)[rows]
     _, first = np.unique(digests[shown], axis=0, return_index=True)
     return rows[~held], rows[shown][np.sort(first)]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .augment import DRAWN
 from .batches import Batches
+from .heads import truth
 from .inputs import answer
 from .mix import Mix
 from .optimizer import Ascent
@@ -20,7 +21,11 @@ WARM = 3
 
 @dataclass
 class Rule:
-    """What a step does with its rows. `criterion` takes logits (B, K) and labels (B,), or shares of classes (B, K)."""
+    """What a step does with its rows.
+
+    `criterion` takes logits (B, K) and labels (B,) or shares of classes (B, K); or, where the network has heads
+    of `widths` classes, their logits side by side and labels (B, heads).
+    """
 
     network: nn.Module
     normalise: nn.Module
@@ -34,6 +39,7 @@ class Rule:
     ascent: Ascent | None = None
     average: nn.Module | None = None  # a copy of the network that follows its weights
     decay: float = 0.0  # of that average, a step
+    widths: Sequence[int] = ()  # of several heads
 
     def loss(self, inputs: tuple[Tensor, ...], labels: Tensor, mixed: Tensor | None) -> tuple[Tensor, Tensor]:
         """The loss, and how many rows (int64) the network answers right; `mixed` (5,) is what `Mix.draw` drew."""
@@ -46,8 +52,8 @@ class Rule:
             loss = self.criterion(logits, targets)
             if self.teachers is not None:
                 loss = self.teachers.blend(loss, logits, (images, *others))
-        truth = labels.argmax(1) if labels.ndim == 2 else labels
-        return loss, (logits.detach().argmax(1) == truth).sum()
+        answers = logits.detach()[:, : self.widths[0]] if self.widths else logits.detach()
+        return loss, (answers.argmax(1) == truth(labels)).sum()
 
     def apply(self, inputs: tuple[Tensor, ...], labels: Tensor, mixed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Moves the weights once; the loss, detached, and the right answers before."""

@@ -13,6 +13,7 @@ from . import checkpoint, modelstore
 from .batches import Batches
 from .calibrate import fit_temperature
 from .freeze import compute, row_bytes, split_prefix
+from .heads import parts, truth
 from .infer import log_probabilities
 from .inputs import Inputs
 from .loop import Epoch, best_epoch, train
@@ -33,10 +34,11 @@ class Training:
     network: nn.Module
     rule: Rule  # its network is this one, or what is left of it behind layers that are computed already
     batches: Batches
-    validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,)
+    validation: tuple[Inputs, np.ndarray]  # of M rows, labels (M,), -1 where only further heads are told
     trained_on: np.ndarray  # (N, 16) uint8
     select: str  # "accuracy", "loss" or "last"
     augment: Any = None  # the recipe behind batches.augment
+    further: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64))  # (M, H), of the card's heads
     history: list[Epoch] = field(default_factory=list)
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -95,10 +97,30 @@ class Training:
 
         Training ends with it: the network has the weights of that epoch then.
         """
+        known = self.validation[1] >= 0
+        temperature = fit_temperature(self._answers()[0][known], self.validation[1][known])
+        self.card = replace(self.card, temperature=temperature)
+        return temperature
+
+    def further_accuracies(self) -> list[tuple[str, float | None, int]]:
+        """Of each further head its name, the accuracy of the best epoch in validation and the rows that this is over.
+
+        The accuracy is None where there are none. Training ends with it, as with `calibrate`.
+        """
+        told = []
+        for head, answers, codes in zip(self.card.heads, self._answers()[1:], self.further.T, strict=True):
+            known = codes >= 0
+            hits = answers[known].argmax(1) == codes[known]
+            told.append((head.name, float(hits.mean()) if known.any() else None, int(known.sum())))
+        return told
+
+    def _answers(self) -> list[np.ndarray]:
+        """Log-probabilities (M, K) of the validation rows by the best epoch, head by head."""
         self.network.load_state_dict(self.best)
-        answers = log_probabilities(self.rule.network, self.rule.normalise, self.validation[0])
-        self.card = replace(self.card, temperature=fit_temperature(answers, self.validation[1]))
-        return self.card.temperature
+        rule = self.rule
+        return parts(
+            log_probabilities(rule.network, rule.normalise, self.validation[0], widths=rule.widths), rule.widths
+        )
 
     def save(self, dst: Writer, run: Mapping[str, Any] | None = None, half: bool = False) -> None:
         """Writes the model of the best epoch, in `half` precision or not; with `run` (see `checkpoint.check_same_run`)
@@ -107,7 +129,7 @@ class Training:
         kept = self.kept
         metrics = {name: getattr(kept, name) for name in ("epoch", "loss", "accuracy")}
         metrics |= {"validation_loss": kept.validation_loss, "validation_accuracy": kept.validation_accuracy}
-        metrics |= {"training_rows": len(self.batches.labels), "validation_rows": len(self.validation[1])}
+        metrics |= {"training_rows": len(self.batches.labels), "validation_rows": int((self.validation[1] >= 0).sum())}
         modelstore.save(
             dst,
             Card(**{**vars(self.card), "metrics": metrics}),
@@ -133,7 +155,11 @@ class Training:
 
 
 def class_weights(labels: np.ndarray, classes: int) -> Tensor:
-    """(K,) float32: N / (classes shown x rows of the class), whose mean over the rows is 1; 0 for a class not shown."""
+    """(K,) float32: N / (classes shown x rows of the class), whose mean over the rows is 1; 0 for a class not shown.
+
+    Labels of -1 do not count.
+    """
+    labels = labels[labels >= 0]
     counts = np.bincount(labels, minlength=classes)
     shown = counts > 0
     weights = np.zeros(classes, np.float32)
@@ -141,6 +167,7 @@ def class_weights(labels: np.ndarray, classes: int) -> Tensor:
     return torch.from_numpy(weights)
 
 
-def missing_classes(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Names of the classes that no label shows."""
-    return [name for code, name in enumerate(classes) if not (labels == code).any()]
+def missing_classes(labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """Names of the classes that no row shows, from labels as `Batches` has them."""
+    shown = set(truth(labels).tolist())
+    return [name for code, name in enumerate(classes) if code not in shown]

@@ -29,7 +29,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
 
     check_images(src)
     folds = _chosen(src, spec.fold)
-    parts = {fold: choose_fold(src, fold, spec.holdout, spec.seed) for fold in folds}  # all, before the work begins
+    parts = {
+        fold: choose_fold(src, fold, spec.holdout, spec.seed, spec.heads) for fold in folds
+    }  # all, before the work begins
     if not spec.holdout:
         log.note("no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out")
     with several(src, spec, checkpoint, log) as trainings:

@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..learn.augment import Augment
 from ..learn.batches import Batches
 from ..learn.freeze import freeze
+from ..learn.heads import Head, HeadsLoss, as_arguments, check_values, read_heads, widths
 from ..learn.loop import epoch_seed
 from ..learn.mix import Mix
 from ..learn.modelstore import Card, load
@@ -39,7 +40,9 @@ NO_DIGESTS = np.empty((0, 16), np.uint8)
 def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch.device, log: Log) -> Training:
     """The network with its first weights, and everything that trains it, on the device."""
     arguments = {} if spec.dropout is None else {"dropout": spec.dropout}
-    make = partial(models.build, spec.model, channels=len(src.channels), size=size)
+    heads, values = read_heads(src, spec.heads)
+    check_values(heads, values[rows.train], src.name)
+    make = partial(models.build, spec.model, channels=len(src.channels), size=size, **as_arguments(heads))
     with torch.device("meta"):  # shapes only
         reads = columns(make(len(src.classes), **arguments))
     check_features(src, spec.model, reads)
@@ -52,32 +55,34 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     label = src.column("label").astype("int64")
     inputs = read_inputs(src, reads, rows.train)
     mean, deviation = statistics(inputs[0], spec.normalise)
-    weight = class_weights(label[rows.train], len(src.classes)) if spec.class_weights == "balanced" else None
     recipe = src.documents.get("augment")
-    rule = _rule(network, Normalise(mean, deviation).to(device), frozen, weight, src, spec, size, device)
+    criterion = _criterion(label[rows.train], values[rows.train], src.classes, heads, spec).to(device)
+    rule = _rule(network, Normalise(mean, deviation).to(device), frozen, criterion, src, spec, size, device)
+    rule.widths = widths(src.classes, heads)
     taught = [model.trained_on for model in rule.teachers.models] if rule.teachers else []
     return Training(
-        card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict()),
+        card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict(), heads=heads),
         classes=src.classes,
         channels=src.channels,
         network=network,
         rule=rule,
         batches=Batches(
-            inputs, _targets(src, rows.train, label, spec), batch=spec.batch, seed=spec.seed, device=device,
+            inputs, _targets(src, rows.train, label, values, spec), batch=spec.batch, seed=spec.seed, device=device,
             augment=_online(recipe, rows.train, size),
         ),
         validation=(read_inputs(src, reads, rows.validation), label[rows.validation]),
         trained_on=np.unique(np.concatenate([read_digests(src)[rows.train], known, *taught]), axis=0),
         select=spec.select,
         augment=recipe,
+        further=values[rows.validation],
     )  # fmt: skip
 
 
 def _rule(
-    network: nn.Module, normalise: nn.Module, frozen: Sequence[nn.Module], weight: torch.Tensor | None,
+    network: nn.Module, normalise: nn.Module, frozen: Sequence[nn.Module], criterion: nn.Module,
     src: Reader, spec: "TrainSpec", size: int, device: torch.device,
 ) -> Rule:  # fmt: skip
-    """What a step does, as the settings say. `weight`: one number a class, or None."""
+    """What a step does, as the settings say."""
     trained = [one for one in network.parameters() if one.requires_grad]
     optimizer = make_optimizer(
         spec.optimizer, trained, spec.lr,
@@ -88,7 +93,7 @@ def _rule(
         network,
         normalise,
         optimizer,
-        nn.CrossEntropyLoss(weight, label_smoothing=spec.label_smoothing).to(device),
+        criterion,
         bfloat16=spec.precision == "bfloat16",
         frozen=frozen,
         mix=mix,
@@ -118,8 +123,26 @@ def _taken(what: tuple[tuple[str, ...], int, tuple[str, ...]]) -> str:
     return f"{'-'.join(channels)} images of {size}x{size} pixels for {', '.join(classes)}"
 
 
-def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, spec: "TrainSpec") -> np.ndarray:
-    """What is learnt of `rows`: their labels (N,), or with --votes (N, K) float32 shares, which sum to 1."""
+def _criterion(
+    label: np.ndarray, values: np.ndarray, classes: Sequence[str], heads: Sequence[Head], spec: "TrainSpec"
+) -> nn.Module:
+    """The loss, given what the training rows show: labels (N,), and of further heads their values (N, H)."""
+    names = [classes, *(head.classes for head in heads)]
+    weights = [
+        class_weights(codes, len(known)) if spec.class_weights == "balanced" else None
+        for codes, known in zip([label, *values.T], names, strict=True)
+    ]
+    if not heads:
+        return nn.CrossEntropyLoss(weights[0], label_smoothing=spec.label_smoothing)
+    return HeadsLoss(widths(classes, heads), weights, spec.label_smoothing)
+
+
+def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, values: np.ndarray, spec: "TrainSpec") -> np.ndarray:
+    """What is learnt of `rows`: their labels (N,); with further heads (N, 1 + H), their `values` behind them; or with
+    --votes (N, K) float32 shares, which sum to 1.
+    """
+    if spec.heads:
+        return np.column_stack([label, values])[rows]
     if not spec.votes:
         return label[rows]
     if "votes" not in src.columns:

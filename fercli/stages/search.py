@@ -56,7 +56,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
 
     axes = parse(spec.search)
     check_images(src)
-    rows = choose_rows(src, spec.holdout, spec.seed)
+    rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     with several(src, spec, checkpoint, log) as trainings:
         done = _finished(trainings)
         point = {name: getattr(spec, name) for name in axes}

@@ -57,6 +57,9 @@ class TrainSpec(Spec):
     teacher: tuple[str, ...] = option((), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5")
     teacher_weight: float = option(0.5, "Share of the loss that the teachers' answers have.", low=0, high=1)
     temperature: float = option(2.0, "How soft the teachers' answers are learnt.", low=0.1)
+    heads: tuple[str, ...] = option(
+        (), "Learn this attribute too, beside the expression, by a head of its own; repeatable.", metavar="NAME"
+    )
     class_weights: str = option(
         "none", "Weigh classes alike, however many rows each has.", choices=("none", "balanced")
     )
@@ -94,6 +97,8 @@ class TrainSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.heads:
+            self._check_heads()
         if self.fold is None:
             return
         if self.fold != "all" and not re.fullmatch("[0-9]{1,5}", self.fold):
@@ -102,6 +107,11 @@ class TrainSpec(Spec):
             raise UsageError("--search keeps one model and --fold keeps none: search first, and then type --fold")
         if self.patience and not self.holdout:
             raise UsageError("--patience needs pictures beside the fold that is left out: add --holdout 0.1")
+
+    def _check_heads(self) -> None:
+        for name in ("mixup", "cutmix", "votes", "teacher"):
+            if getattr(self, name):
+                raise UsageError(f"--heads learns plain labels, one a head: leave --{name} out")
 
 
 @dataclass
@@ -138,7 +148,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     from ..learn.rows import check_images, choose_rows
 
     check_images(src)
-    rows = choose_rows(src, spec.holdout, spec.seed)
+    rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     training = fit(src, rows, spec, identity(src, spec), log, checkpoint)
     if spec.calibrate:
         log.note(f"the temperature that makes probabilities come true in validation is {training.calibrate():.3f}")
@@ -148,6 +158,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     kept = training.kept
     accuracy = _percent(kept.validation_accuracy)
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
+    for name, share, count in training.further_accuracies() if spec.heads else ():
+        accuracy = "none of its rows tells it" if share is None else f"accuracy {_percent(share)} of {count:,} rows"
+        log.note(f"the head {name} in validation: {accuracy}")
 
 
 def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Stage:
@@ -207,7 +220,7 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     """
     from ..learn.weights import digest
 
-    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher")}
+    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher", "heads")}
     del settings["compile"]
     if spec.fold is None and not spec.search:
         del settings["patience"]
@@ -230,7 +243,7 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):
         log.note(f"--batch {batches.batch} is more than the {len(batches.labels)} training rows: a step takes them all")
-    missing = missing_classes(batches.labels.cpu().numpy(), training.classes)
+    missing = missing_classes(batches.labels, training.classes)
     if missing:
         log.note(f"no training row shows {', '.join(missing)}: the model will not answer so")
 

@@ -20,6 +20,7 @@ from fercli.errors import DataError, UsageError
 from fercli.learn import export as onnx_export
 from fercli.learn import modelstore
 from fercli.learn.export import Shell
+from fercli.learn.heads import Head, as_arguments
 from fercli.learn.modelstore import Card, Model
 from fercli.learn.safetensors import as_safetensors, read_safetensors
 from fercli.models.inputs import columns
@@ -40,21 +41,21 @@ GRADIENTS = ("gray", "gx", "gy")
 
 def write(
     path: Path, name: str = "njoku", size: int = SIDE, channels: tuple[str, ...] = ("gray",), half: bool = False,
-    temperature: float = 1.0, **arguments: Any,
+    temperature: float = 1.0, heads: tuple[Head, ...] = (), **arguments: Any,
 ) -> Path:  # fmt: skip
     """A model store whose normalisations have seen something, as those of a trained network have."""
     torch.manual_seed(3)
     with torch.device("meta"):
         reads = columns(models.build(name, len(CLASSES), len(channels), size, **arguments))
     arguments |= dict.fromkeys(reads[1:], FEATURES)
-    network = models.build(name, len(CLASSES), len(channels), size, **arguments)
+    network = models.build(name, len(CLASSES), len(channels), size, **arguments, **as_arguments(heads))
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             for values, low in ((layer.weight, 0.5), (layer.bias, -1), (layer.running_mean, -1)):
                 nn.init.uniform_(values, low, 1)
             nn.init.uniform_(layer.running_var, 0.5, 2)
     means, deviations = [90.0, 10.0, -10.0][: len(channels)], [50.0, 60.0, 70.0][: len(channels)]
-    card = Card(name, arguments, size, means, deviations, {}, {"accuracy": 0.5}, temperature)
+    card = Card(name, arguments, size, means, deviations, {}, {"accuracy": 0.5}, temperature, heads)
     with create_store(path) as writer:
         state, digests = network.state_dict(), np.zeros((2, 16), np.uint8)
         modelstore.save(writer, card, CLASSES, channels, state, {"loss": [1.0]}, digests, half=half)
@@ -155,13 +156,13 @@ def test_what_the_file_tells_of_itself(tmp_path: Path) -> None:
     told = {one.key: one.value for one in found.metadata_props}
     chain = json.loads(told.pop("provenance"))
     assert [one["stage"] for one in chain] == ["train", "export"]
-    assert chain[1]["spec"] == {"format": "onnx", "opset": 17, "preprocessing": False, "softmax": True}
+    assert chain[1]["spec"] == {"format": "onnx", "opset": 17, "preprocessing": False, "softmax": True, "heads": []}
     with open_store(tmp_path / "m.h5", "model") as src:
         assert chain[1]["inputs"] == [src.digest]
     assert told == {
         "fercli": fercli.__version__, "architecture": "alizadeh-shallow-hog", "arguments": f'{{"hog": {FEATURES}}}',
         "classes": '["angry", "happy", "sad"]', "channels": '["gray"]', "size": "24", "mean": "[90.0]",
-        "deviation": "[50.0]", "temperature": "1.5", "metrics": '{"accuracy": 0.5}',
+        "deviation": "[50.0]", "temperature": "1.5", "metrics": '{"accuracy": 0.5}', "heads": "{}",
         "input": "float32 (N, 1, 24, 24), (pixel - mean) / deviation, pixels 0 to 255",
         "output": "float32 (N, 3), probabilities of the classes",
     }  # fmt: skip
@@ -242,6 +243,38 @@ def test_an_operator_that_onnx_lacks_is_told(tmp_path: Path, monkeypatch: pytest
     odd = Model(**{**vars(model), "network": Odd()})
     with pytest.raises(DataError, match=r"^njoku cannot be written in ONNX opset 17: .*bessel_j0"):
         onnx_export.to_onnx(odd, Shell(), 17, {})
+
+
+HEADS = (Head("gender", ("female", "male")), Head("age", ("0", "1", "2", "3")))
+
+
+def test_further_heads_are_outputs_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.h5", "zhao-separable", heads=HEADS, temperature=0.1)
+    with open_store(path, "model") as src:
+        model = modelstore.load(src, torch.device("cpu"), heads=["gender", "age"])
+    images = pictures(model, 4)[0]
+    for softmax, first in ((True, "probability"), (False, "logits")):
+        ran(path, tmp_path / "m.onnx", preprocessing=True, softmax=softmax, heads=["gender", "age"])
+        session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+        assert [one.name for one in session.get_outputs()] == [first, f"{first}_gender", f"{first}_age"]
+        answered = session.run(None, {"image": images})
+        expected = model.answers([images]) if softmax else np.split(logits(model, images)[1], [3, 5], axis=1)
+        for found, wanted in zip(answered, expected, strict=True):
+            assert found == pytest.approx(wanted, abs=1e-5)
+    told = json.loads(onnx_export.onnx_metadata(tmp_path / "m.onnx")["heads"])
+    assert told == {"gender": ["female", "male"], "age": ["0", "1", "2", "3"]}
+
+
+def test_heads_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.h5", "zhao-separable", heads=HEADS)
+    ran(path, tmp_path / "m.onnx", heads=["age"])
+    assert len(onnx.load(tmp_path / "m.onnx").graph.output) == 2
+    ran(path, tmp_path / "m.safetensors")  # which hold all weights
+    tensors, metadata = read_safetensors(tmp_path / "m.safetensors")
+    assert json.loads(metadata["heads"]).keys() == {"gender", "age"}
+    assert any("head_gender" in name for name in tensors)
+    with pytest.raises(UsageError, match="has no head 'gendre'; did you mean 'gender'"):
+        ran(path, tmp_path / "m.onnx", heads=["gendre"])
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------
@@ -375,6 +408,14 @@ def test_a_machine_reads_how_far_the_answers_lie(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_model_that_comes_with_the_package_is_called_default(tmp_path: Path) -> None:
+    words = ["default", "--preprocessing", "--softmax", "-q", "-o", str(tmp_path / "default.onnx")]
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, "")
+    told = onnx_export.onnx_metadata(tmp_path / "default.onnx")
+    assert "neutral" in json.loads(told["classes"])
+
+
 def test_onnx_goes_to_standard_output(tmp_path: Path) -> None:
     path = write(tmp_path / "m.h5")
     ran(path, tmp_path / "m.onnx")
@@ -413,8 +454,8 @@ def test_no_model_is_written_to_a_terminal(tmp_path: Path, monkeypatch: pytest.M
         ),
         (
             "m.safetensors",
-            {"softmax": True},
-            "--softmax is about ONNX, and safetensors hold weights alone: leave it out",
+            {"heads": ("age",)},
+            "--heads is about ONNX, and safetensors hold weights alone: leave it out",
         ),
     ],
 )

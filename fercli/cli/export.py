@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ..stages.export import ExportSpec, export
+from ..stages.predict import model_path
 from ..stages.runner import Log
 from . import options
 from .console import Console
@@ -25,16 +26,18 @@ from .stage import tell
 def command(model: str, output: str, force: bool, dry_run: bool, **arguments: Any) -> None:
     """Write a model for other programs: as an ONNX graph, or as weights in safetensors.
 
+    MODEL is a store made by fer train, or default: the one that comes with fercli.
+
     Classes, channels, size, normalisation and how the model was made are in the file's metadata. An ONNX file takes any
     number of faces at once; it is run in ONNX Runtime, and written only if it answers as the model does. What fer
     gradients makes of a face is not in the file: the second input of a hybrid model is its HOG features.
 
     \b
       fer export model.h5 -o model.onnx
-      fer export model.h5 --preprocessing --softmax -o model.onnx
+      fer export default --preprocessing --softmax -o default.onnx
       fer export model.h5 -o model.safetensors
       fer train --init model.safetensors faces.h5 -o tuned.h5
     """
     console = click.get_current_context().find_object(Console)
     spec = options.given(ExportSpec, arguments)
-    tell(console, export(model, output, spec, Log(interface=console), force=force, dry_run=dry_run))
+    tell(console, export(model_path(model), output, spec, Log(interface=console), force=force, dry_run=dry_run))

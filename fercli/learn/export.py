@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from .. import __version__
 from ..errors import DataError
+from .heads import parts, widths
 from .inputs import Inputs, answer
 from .modelstore import Model
 
@@ -35,10 +36,10 @@ class Shell:
     preprocessing: bool = False
     softmax: bool = False
 
-    @property
-    def output(self) -> str:
-        """The name of the graph's output."""
-        return "probability" if self.softmax else "logits"
+    def outputs(self, model: Model) -> list[str]:
+        """The names of the graph's outputs: that of the classes, and behind it one for each further head."""
+        first = "probability" if self.softmax else "logits"
+        return [first, *(f"{first}_{head.name}" for head in model.heads)]
 
 
 def facts(model: Model, provenance: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -50,28 +51,29 @@ def facts(model: Model, provenance: Sequence[Mapping[str, Any]]) -> dict[str, st
     told = {
         "arguments": card.arguments, "classes": model.classes, "channels": model.channels, "size": card.size,
         "mean": card.mean, "deviation": card.deviation, "temperature": card.temperature, "metrics": card.metrics,
-        "provenance": provenance,
+        "heads": {head.name: head.classes for head in model.heads}, "provenance": provenance,
     }  # fmt: skip
     return {"fercli": __version__, "architecture": card.name} | {name: json.dumps(it) for name, it in told.items()}
 
 
 def to_onnx(model: Model, shell: Shell, opset: int, metadata: Mapping[str, str]) -> bytes:
-    """The ONNX file of a model on the CPU; every input and the output have as many rows as are given.
+    """The ONNX file of a model on the CPU, for any number of rows N.
 
     The inputs are the model's columns: "image" is float32 (N, C, H, W), normalised, or with preprocessing uint8
-    (N, H, W) or (N, H, W, C); features such as "hog" are float32 (N, D). The output is "logits", or with softmax
-    "probability", float32 (N, K). Raises DataError: no package onnx, or an operator that ONNX lacks.
+    (N, H, W) or (N, H, W, C); features such as "hog" are float32 (N, D). The outputs are "logits", or with softmax
+    "probability", float32 (N, K), and the like for each further head, such as "logits_gender". Raises DataError: no
+    package onnx, or an operator that ONNX lacks.
     """
     onnx = _onnx()
     example = _example(model, shell, next(probes(model)))
     whole = _Whole(model, shell, example).eval()
-    file, names = io.BytesIO(), [*model.columns, shell.output]
+    file, names = io.BytesIO(), [*model.columns, *shell.outputs(model)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # see above
         try:
             torch.onnx.export(
-                whole, tuple(example), file, dynamo=False, opset_version=opset, input_names=names[:-1],
-                output_names=names[-1:], dynamic_axes={name: {0: "rows"} for name in names},
+                whole, tuple(example), file, dynamo=False, opset_version=opset, input_names=[*model.columns],
+                output_names=shell.outputs(model), dynamic_axes={name: {0: "rows"} for name in names},
             )  # fmt: skip
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             reason = str(error).partition("\n")[0][:200]
@@ -100,17 +102,18 @@ def deviation(data: bytes, model: Model, shell: Shell) -> float | None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
-    distances = []
+    asked, found, expected = list(probes(model)), [], []
+    for inputs in asked:
+        expected += _answers(model, shell, inputs)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        for inputs in probes(model):
+        for inputs in asked:
             values = [tensor.numpy() for tensor in _example(model, shell, inputs)]
-            given = dict(zip(model.columns, values, strict=True))
-            distances.append(_distance(session.run([shell.output], given)[0], _answer(model, shell, inputs)))
+            found += session.run(shell.outputs(model), dict(zip(model.columns, values, strict=True)))
     except Exception as error:  # its errors have no class of their own
         reason = str(error).partition("\n")[0][:200]
         raise DataError(f"ONNX Runtime {onnxruntime.__version__} refuses the file: {reason}") from error
-    return max(distances)
+    return max(map(_distance, found, expected))
 
 
 def probes(model: Model) -> Iterator[list[np.ndarray]]:
@@ -139,11 +142,16 @@ class _Whole(nn.Module):
         self.normalise = model.normalise if shell.preprocessing else nn.Identity()
         self.network = copy.deepcopy(model.network)
         self.temperature, self.softmax = model.card.temperature, shell.softmax
+        self.widths = list(widths(model.classes, model.heads))
         _spell_out_pools(self, example)
 
-    def forward(self, images: Tensor, *features: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+        """The logits or the probabilities of each head; the temperature is that of the first."""
         logits = self.network(self.normalise(images), *features)
-        return (logits / self.temperature).softmax(1) if self.softmax else logits
+        first, *further = logits.split(self.widths, dim=1) if self.widths else (logits,)
+        if not self.softmax:
+            return first, *further
+        return tuple(part.softmax(1) for part in (first / self.temperature, *further))
 
 
 class _Means(nn.Module):
@@ -183,9 +191,12 @@ def _example(model: Model, shell: Shell, inputs: Inputs) -> list[Tensor]:
 
 
 @torch.no_grad()
-def _answer(model: Model, shell: Shell, inputs: Inputs) -> np.ndarray:
+def _answers(model: Model, shell: Shell, inputs: Inputs) -> list[np.ndarray]:
+    """What the model makes of such rows, head by head."""
+    if shell.softmax:
+        return model.answers(inputs)
     logits = answer(model.network, model.normalise, [torch.as_tensor(values) for values in inputs])
-    return ((logits / model.card.temperature).softmax(1) if shell.softmax else logits).numpy()
+    return parts(logits.numpy(), widths(model.classes, model.heads))
 
 
 def _distance(found: np.ndarray, expected: np.ndarray) -> float:

@@ -36,6 +36,9 @@ class ExportSpec(Spec):
         False, "The ONNX file takes images as stores hold them, uint8 (N, H, W) or (N, H, W, channels), and normalises."
     )
     softmax: bool = option(False, "The ONNX file answers with probabilities, calibrated as the model is, not logits.")
+    heads: tuple[str, ...] = option(
+        (), "A further head whose answers the ONNX file gives too, as an output of its own; repeatable.", metavar="NAME"
+    )
 
 
 def export(
@@ -58,7 +61,7 @@ def export(
         elif dry_run:
             outcome.dry_run = True
         else:
-            _write(output, _made(src, output, spec, log))
+            _write(output, _made(src, spec, log))
     outcome.facts = log.facts
     return outcome
 
@@ -76,20 +79,21 @@ def settled(spec: ExportSpec, output: str) -> ExportSpec:
         )
     if form == "onnx":
         return replace(spec, format=form, opset=spec.opset or OPSET)
-    for name in ("opset", "preprocessing", "softmax"):
+    for name in ("opset", "preprocessing", "softmax", "heads"):
         if getattr(spec, name):
             raise UsageError(f"{flag_of(name)} is about ONNX, and safetensors hold weights alone: leave it out")
     return replace(spec, format=form)
 
 
-def _made(src: Reader, output: str, spec: ExportSpec, log: Log) -> bytes:
+def _made(src: Reader, spec: ExportSpec, log: Log) -> bytes:
     """The file of a model store."""
     import torch
 
     from ..learn import export, modelstore
     from ..learn.safetensors import as_safetensors
 
-    model = modelstore.load(src, torch.device("cpu"))
+    heads = spec.heads if spec.format == "onnx" else [head.name for head in modelstore.read_card(src).heads]
+    model = modelstore.load(src, torch.device("cpu"), heads=heads)
     chain = [*src.provenance, provenance_entry("export", spec, src.digests, 0)]
     metadata = export.facts(model, chain)
     if spec.format == "safetensors":

@@ -783,6 +783,47 @@ def test_what_begins_as_a_store(tmp_path):
     assert not is_store(b"")
 
 
+def test_samples_without_labels_or_attributes_are_read_beside_those_that_have_them(tmp_path):
+    rows = samples()
+    one = {**rows, "attribute/gender": np.array([0, 1, -1, 1, 0, 1], np.int16)}
+    other = {name: values for name, values in rows.items() if name != "label"}
+    names = [write(tmp_path / "a.h5", one), write(tmp_path / "b.h5", other, classes=())]
+    for order, known in ((names, slice(0, 6)), (names[::-1], slice(6, 12))):
+        with open_store(order) as both:
+            assert both.classes == CLASSES
+            assert both.columns == (
+                "image",
+                "label",
+                "votes",
+                "split",
+                "source",
+                "parent",
+                "digest",
+                "attribute/gender",
+            )
+            for name in ("label", "attribute/gender"):
+                expected = np.full(12, -1, np.int16)
+                expected[known] = one[name]
+                assert both.column(name).tolist() == expected.tolist()
+                assert both.column(name).dtype == np.int16
+                read = np.concatenate([block[name] for block in both.blocks([name, "source"])])
+                assert read.tolist() == expected.tolist()
+                assert both.shape(name) == ()
+
+
+def test_predictions_of_different_heads_are_not_read_as_one(tmp_path):
+    rows = {"source": samples()["source"], "head/gender": np.zeros(6, np.int16)}
+    names = [
+        write(tmp_path / f"{letter}.h5", rows, kind="predictions", documents={"heads": heads})
+        for letter, heads in (("a", [{"name": "gender", "classes": ["male", "female"]}]), ("b", []))
+    ]
+    with pytest.raises(DataError) as error, open_store(names, "predictions"):
+        pass
+    assert str(error.value) == (
+        f"{names[1]} and {names[0]} hold answers of different heads: predict both with one model and --heads"
+    )
+
+
 # --- SCHEMA.md -------------------------------------------------------------------------------------------------------
 
 SCHEMA = Path(fercli.store.__file__).with_name("SCHEMA.md").read_text()
@@ -801,7 +842,7 @@ def test_the_document_has_each_column_and_nothing_else():
             return ""
         return f"N,{column.shape}" if column.shape and not column.shape.startswith("[") else "N" + column.shape
 
-    declared = schema.COLUMNS | {f"{schema.ATTRIBUTE_PREFIX}NAME": schema.ATTRIBUTE}
+    declared = schema.COLUMNS | {f"{prefix}NAME": column for prefix, column in schema.GROUPED.items()}
     expected = [(name, column.dtype, shape(column), column.meaning) for name, column in declared.items()]
     assert rows_under("Columns") == expected
 

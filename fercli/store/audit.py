@@ -16,7 +16,7 @@ from . import schema
 
 _MAX_OBJECTS = 10_000
 _MAX_ATTRIBUTE = 64 * 1024
-_GROUPS = (schema.ATTRIBUTE_PREFIX[:-1], *schema.ARRAY_GROUPS)
+_GROUPS = (*(prefix[:-1] for prefix in schema.GROUPED), *schema.ARRAY_GROUPS)
 _DATASETS = (*schema.COLUMNS, schema.OFFSET, *schema.DOCUMENTS, *schema.ARRAYS)
 
 

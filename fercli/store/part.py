@@ -61,7 +61,7 @@ class Part:
         self.channels = attribute(file, "channels", name) or ()
         if not isinstance(self.classes, tuple) or len(set(self.classes)) != len(self.classes):
             raise DataError(f"{name} is damaged: its classes are not distinct names")
-        names = [*schema.COLUMNS, *(name for name in data if name.startswith(schema.ATTRIBUTE_PREFIX))]
+        names = [*schema.COLUMNS, *(name for name in data if name.startswith(tuple(schema.GROUPED)))]
         self.columns = tuple(column for column in names if column in data)
         self._check_columns()
 

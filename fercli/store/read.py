@@ -55,6 +55,8 @@ def _refuse_repeated(names: Sequence[str]) -> None:
 class Reader:
     """One store, or several of the same columns read as one table with classes aligned by name.
 
+    Samples that lack only labels or attributes are read beside those that have them: theirs are unknown, -1.
+
     `rows` is the number of rows N, `columns` the names of those present, `channels` the names of the channels of dense
     images, `kind` one of samples, predictions, model.
     """
@@ -63,14 +65,16 @@ class Reader:
         self._parts = list(parts)
         first = self._parts[0]
         self.name = first.name if len(parts) == 1 else f"{first.name} and {len(parts) - 1} more"
-        self.kind, self.columns, self.channels = first.kind, first.columns, first.channels
+        self.kind, self.channels = first.kind, first.channels
         self.rows = sum(part.rows for part in parts)
         self.classes = first.classes
         if any(part.classes != first.classes for part in parts):
             self.classes = labels.ordered([name for part in parts for name in part.classes])
         for part in self._parts[1:]:
             _check_alike(first, part)
-            _check_same_recipe(first, part)
+            _check_same_documents(first, part)
+        found = dict.fromkeys(name for part in parts for name in part.columns)
+        self.columns = tuple(sorted(found, key=schema.place))
 
     @property
     def digest(self) -> str:
@@ -99,7 +103,7 @@ class Reader:
 
     def shape(self, column: str) -> tuple[int, ...]:
         """Shape of one row of a column, such as (48, 48); () where a row is one value, a string or a photo."""
-        return self._parts[0].read(column, 0, 0).shape[1:]
+        return self._read(self._parts[0], column, 0, 0).shape[1:]
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A column from row `start` to before row `stop`, in memory."""
@@ -144,6 +148,8 @@ class Reader:
 
     def _read(self, part: Part, name: str, start: int, stop: int) -> np.ndarray:
         """A column of `part` in terms of the classes of the whole table."""
+        if name not in part.columns and name in self.columns:
+            return np.full(stop - start, -1, np.int16)
         values = part.read(name, start, stop)
         if part.classes == self.classes or name not in ("label", "predicted", "votes", "probability"):
             return values
@@ -155,11 +161,15 @@ class Reader:
         return wide
 
 
-def _check_same_recipe(first: Part, part: Part) -> None:
+def _check_same_documents(first: Part, part: Part) -> None:
     if part.documents.get("augment") != first.documents.get("augment"):
         raise DataError(
             f"{part.name} and {first.name} carry different recipes of online augmentation: "
             f"name their inputs to one fer augment --online"
+        )
+    if part.documents.get("heads") != first.documents.get("heads"):
+        raise DataError(
+            f"{part.name} and {first.name} hold answers of different heads: predict both with one model and --heads"
         )
 
 
@@ -168,9 +178,9 @@ def _check_alike(first: Part, part: Part) -> None:
     if part.kind != first.kind or part.kind == "model":
         raise DataError(f"{part.name} holds {part.kind} and {first.name} holds {first.kind}: name stores of rows")
     both = f"{part.name} and {first.name} cannot be read as one"
-    if set(part.columns) != set(first.columns):
-        differing = ", ".join(sorted(set(part.columns) ^ set(first.columns)))
-        raise DataError(f"{both}: {differing} in one of them only")
+    differing = sorted(set(part.columns) ^ set(first.columns))
+    if not all(schema.may_lack(first.kind, name) for name in differing):
+        raise DataError(f"{both}: {', '.join(differing)} in one of them only")
     if part.channels != first.channels:
         theirs, ours = (", ".join(one.channels) or "none" for one in (part, first))
         raise DataError(f"{both}: their channels are {theirs} and {ours}; make them alike with fer gradients")

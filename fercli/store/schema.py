@@ -12,11 +12,13 @@ ATTRIBUTES = ("format", "version", "kind", "rows", "classes", "channels")
 SPLITS = ("train", "val", "test")
 SPLIT_CODES = {name: code for code, name in enumerate(SPLITS)}
 #: JSON documents: one scalar string dataset each, beside the columns. Not attributes: those end at 64 KiB.
-DOCUMENTS = ("provenance", "augment", "model")
+DOCUMENTS = ("provenance", "augment", "model", "heads")
 #: Groups of free arrays that a model store holds, and its arrays outside a group.
 ARRAY_GROUPS = ("weights", "history", "state")
 ARRAYS = ("trained_on",)
 ATTRIBUTE_PREFIX = "attribute/"
+HEAD_PREFIX = "head/"
+HEAD_PROBABILITY_PREFIX = "head_probability/"
 #: The longest string that a string column holds, in bytes of UTF-8 (PATH_MAX on Linux).
 MAX_STRING = 4096
 #: HDF5 ends an attribute at 64 KiB, its own header included.
@@ -86,14 +88,32 @@ COLUMNS = {
     "seen": Column("bool", "", "whether the model was trained on this very picture"),
     "error": Column("string", "", "why a row has no answer; empty where it has one"),
 }
-ATTRIBUTE = Column("int16", "", "another label of the row; -1 is unknown")
+#: Columns of a group, by what stands before their NAME.
+GROUPED = {
+    ATTRIBUTE_PREFIX: Column("int16", "", "another label of the row; -1 is unknown"),
+    HEAD_PREFIX: Column("int16", "", "answer of a further head to attribute/NAME; -1 is no answer"),
+    HEAD_PROBABILITY_PREFIX: Column(
+        "float32", "D", "one probability a class of the head; all 0 where there is no answer"
+    ),
+}
 #: N + 1 rising numbers beside `encoded`: row i is its bytes offset[i] to offset[i + 1].
 OFFSET = "offset"
 
 
 def column(name: str) -> Column | None:
     """The declaration of a column, or None for a name that the format does not know."""
-    return ATTRIBUTE if name.startswith(ATTRIBUTE_PREFIX) else COLUMNS.get(name)
+    group, slash, _ = name.partition("/")
+    return GROUPED.get(group + slash) if slash else COLUMNS.get(name)
+
+
+def place(name: str) -> tuple[int, str]:
+    """By which columns are sorted: as they are declared above, then those of groups by name."""
+    return (list(COLUMNS).index(name), "") if name in COLUMNS else (len(COLUMNS), name)
+
+
+def may_lack(kind: str, name: str) -> bool:
+    """Whether one of several stores of a kind that are read as one may lack this column: its rows are -1 there."""
+    return kind == "samples" and (name == "label" or name.startswith(ATTRIBUTE_PREFIX))
 
 
 def columns_fault(names: set[str]) -> str:

@@ -60,7 +60,8 @@ def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failure
     log = runner.Log("skip", console)
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
         _, split = rows_of(data, spec.split)  # before the work, not after
-        settings = predict.PredictSpec(split=None if split == "all" else split, keep="largest")
+        split = None if split == "all" else split
+        settings = predict.PredictSpec(split=split, keep="largest", precision="float32")  # the same on any machine
         path = f"{folder}/predictions.h5"
         predict.store(data, model, path, settings, log)
         failures += log.failures

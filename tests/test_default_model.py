@@ -1,4 +1,4 @@
-"""The model that comes with the package, and what `fer predict` does to answers: mirrored, withheld, in which digits."""
+"""The model that comes with the package; and answers mirrored, withheld, and in fewer digits."""
 
 import json
 import re

@@ -34,7 +34,7 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
     """
     spec = options.given(EvalSpec, arguments)
     failures: list[tuple[str, str]] = []
-    evaluation = _labelled_first(predict.model_path(model), inputs, spec, failures) if model else _evaluate(inputs, spec)
+    evaluation = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
     old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
     verdicts = gate.judge(evaluation, spec, old)
     if form == "json":
@@ -63,7 +63,7 @@ def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failure
         split = None if split == "all" else split
         settings = predict.PredictSpec(split=split, keep="largest", precision="float32")  # the same on any machine
         path = f"{folder}/predictions.h5"
-        predict.store(data, model, path, settings, log)
+        predict.store(data, predict.model_path(model), path, settings, log)
         failures += log.failures
         console.failures(log.failures)
         with open_store(path, "predictions") as predictions:

@@ -56,7 +56,10 @@ on_error = click.option(
     show_default=True,
     help="What a bad row does: fail the run, or be left out and counted (exit 4).",
 )
-model = click.option("-m", "--model", metavar="MODEL", shell_complete=files, help="Model store made by fer train; default: the one that comes with fercli.")
+model = click.option(
+    "-m", "--model", metavar="MODEL", shell_complete=files,
+    help="Model store made by fer train; the word default: the one that comes with fercli.",
+)  # fmt: skip
 files_from = click.option(
     "--files-from", metavar="FILE", shell_complete=files, is_eager=True,  # before -0 asks for it
     help="Read the photos listed in FILE, one a line; -: stdin.",

@@ -64,7 +64,7 @@ def seconds(data: Path, spec: TrainSpec, limit: float) -> tuple[float, float]:
     with open_store(data) as src:
         run = prepare(src, choose_rows(src, 0.0, 0), spec, src.shape("image")[0], CPU, Log())
     began = time.perf_counter()
-    run.compute_frozen(bfloat16=False)
+    run.compute_frozen()
     computing, ends = time.perf_counter() - began, [time.perf_counter()]
     ends += [time.perf_counter() for _ in run.epochs(spec.epochs, lambda step: 1e-4, False, lambda rows: None)]
     return min(np.diff(ends)), computing

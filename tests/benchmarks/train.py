@@ -1,10 +1,10 @@
-"""How fast the njoku network trains and answers here, in images a second, on random images.
+"""How fast the njoku network trains here, in images a second, on random images.
 
     python -m tests.benchmarks.train [ROUNDS [BATCH [THREADS]]]
 
-The first table has a bare loop of a few lines beside the loop of `fer train`, in both memory layouts and both
-precisions; the second has inference by the size of its batches. Each figure is the best of some rounds that take turns,
-as other work on the machine only ever slows a round down.
+A bare loop of a few lines beside the loop of `fer train`, in both memory layouts and both precisions, each with its
+share of the speed of a large matrix product. Each figure is the best of some rounds that take turns, as other work on
+the machine only ever slows a round down.
 """
 
 import sys
@@ -17,10 +17,12 @@ from torch import nn
 
 from fercli import models
 from fercli.learn.batches import Batches
-from fercli.learn.infer import log_probabilities
 from fercli.learn.loop import train
 from fercli.learn.normalise import Normalise
 from fercli.learn.optimizer import make_optimizer
+from fercli.learn.step import Rule
+
+from . import machine
 
 IMAGES = 2000
 CPU = torch.device("cpu")
@@ -31,22 +33,17 @@ def main(rounds: int = 3, batch: int = 32, threads: int = torch.get_num_threads(
     torch.set_num_threads(threads)
     rng = np.random.Generator(np.random.PCG64([0]))
     images, labels = rng.integers(0, 256, (IMAGES, 48, 48), dtype=np.uint8), rng.integers(0, 7, IMAGES)
-    print(f"training, batch {batch}, {threads} threads, torch {torch.__version__}")
+    print(f"njoku, batch {batch}; {machine.describe(CPU)}")
     runs: dict[tuple[str, ...], Callable[[], None]] = {}
     for precision in ("float32", "bfloat16"):
         for layout in LAYOUTS:
             for name, loop in (("bare loop", bare), ("fer train", ours)):
                 runs[precision, layout, name] = loop(images, labels, batch, LAYOUTS[layout], precision == "bfloat16")
+    work = 3 * machine.operations(models.build("njoku"), (1, 48, 48))  # the way back takes twice the way there
+    peaks = {precision: machine.peak(CPU, getattr(torch, precision)) for precision in ("float32", "bfloat16")}
     for names, rate in best_rates(runs, rounds).items():
-        print("  {:<10}{:<15}{:<12}".format(*names) + f"{rate:>8,.0f} images/s")
-    print("inference, float32, channels last")
-    network, normalise = network_in(torch.channels_last), Normalise([0.0], [255.0])
-    answers = {
-        (str(size),): lambda size=size: log_probabilities(network, normalise, (images,), size)
-        for size in (1, 8, 32, 64, 128, 256, 512)
-    }
-    for (size,), rate in best_rates(answers, rounds).items():
-        print(f"  batch {size:<6}{rate:>8,.0f} images/s")
+        share = rate * work / peaks[names[0]]
+        print("  {:<10}{:<15}{:<12}".format(*names) + f"{rate:>8,.0f} images/s{100 * share:>5.0f} % of matrix product")
 
 
 def best_rates(runs: dict[tuple[str, ...], Callable[[], None]], rounds: int) -> dict[tuple[str, ...], float]:
@@ -92,20 +89,11 @@ def ours(
     """An epoch of `fer train`, validated on one image."""
     network = network_in(layout)
     optimizer = make_optimizer("adam", network.parameters(), 1e-4, momentum=0.9, beta2=0.999, weight_decay=0.0)
-    batches = Batches((images,), labels, np.arange(IMAGES), batch=batch, seed=0, device=CPU)
+    rule = Rule(network, Normalise([0.0], [255.0]), optimizer, nn.CrossEntropyLoss(), bfloat16)
+    batches = Batches((images,), labels, batch=batch, seed=0, device=CPU)
 
     def epoch() -> None:
-        for _ in train(
-            network,
-            Normalise([0.0], [255.0]),
-            optimizer,
-            nn.CrossEntropyLoss(),
-            batches,
-            ((images[:1],), labels[:1]),
-            epochs=(1,),
-            rate=lambda step: 1e-4,
-            bfloat16=bfloat16,
-        ):
+        for _ in train(rule, batches, ((images[:1],), labels[:1]), epochs=(1,), rate=lambda step: 1e-4):
             pass
 
     return epoch

@@ -1,0 +1,55 @@
+"""What the benchmarks say of the machine: its name, and how fast it multiplies, beside which a network is judged."""
+
+import platform
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
+
+
+def describe(device: torch.device) -> str:
+    """Processor or GPU, threads and torch."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def peak(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
+    """Operations a second of a large matrix product, a multiplication and an addition counted as two."""
+    side = SIDE[device.type]
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    return 2 * side**3 / min(seconds(lambda: one @ other, device) for _ in range(rounds))
+
+
+def seconds(run, device: torch.device) -> float:
+    """How long `run` takes, its work on the device included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def operations(network: nn.Module, *shapes: tuple[int, ...]) -> int:
+    """Operations of one row's way through the convolutions and dense layers; `shapes` are those of its inputs."""
+    counted = 0
+
+    def count(layer: nn.Module, _: tuple[Tensor, ...], result: Tensor) -> None:
+        nonlocal counted
+        counted += 2 * result[0].numel() * layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else 0
+        counted += 2 * layer.weight.numel() if isinstance(layer, nn.Linear) else 0
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules()]
+    device = next(network.parameters()).device
+    network.eval()(*(torch.zeros(1, *shape, device=device) for shape in shapes))
+    for hook in hooks:
+        hook.remove()
+    return counted

@@ -6,6 +6,8 @@ which did not see the picture, and `fer eval` tells what they are worth together
 play no part, and its predictions carry none.
 """
 
+from dataclasses import asdict
+
 import numpy as np
 
 from ..errors import UsageError
@@ -43,9 +45,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
             _tell_oddity(src, fold, tested, log)
             trainings.train(rows, spec, {"fold": fold})
             answers.append(_answer(trainings, fold, tested, spec))
-            trainings.keep(lambda writer: _write(writer, src.classes, answers))
+            trainings.keep(lambda writer: _write(writer, src, spec, answers))
             log.note(f"fold {fold}: accuracy {_accuracy(answers[-1:])}")
-        _write(dst, src.classes, answers)
+        _write(dst, src, spec, answers)
         if len(answers) > 1:
             log.note(f"all {len(answers)} folds: accuracy {_accuracy(answers)}")
 
@@ -88,16 +90,20 @@ def _answer(trainings: Several, fold: int, tested: np.ndarray, spec: TrainSpec) 
 
     src = trainings.src
     with open_store(trainings.current.path, "model") as saved:
-        model = load(saved, choose_device(spec.device))
-    predictor = Predictor(model, PredictSpec(device=spec.device))
+        model = load(saved, choose_device(spec.device), heads=spec.heads)
+    predictor = Predictor(model, PredictSpec(device=spec.device, heads=spec.heads))
     block = concatenate(predictor.over_crops(src, tested, src.column("label"), Log()))
     block.pop("split", None)
     return {**block, "fold": np.full(len(tested), fold, np.int16)}
 
 
-def _write(dst: Writer, classes: tuple[str, ...], answers: list[Block]) -> None:
+def _write(dst: Writer, src: Reader, spec: TrainSpec, answers: list[Block]) -> None:
+    from ..learn.heads import read_heads
+
     whole = concatenate(answers)
-    dst.start("predictions", classes)
+    dst.start("predictions", src.classes)
+    if spec.heads:
+        dst.document("heads", [asdict(head) for head in read_heads(src, spec.heads)[0]])
     ordered = {name: whole[name] for name in sorted(whole)}  # those that were read back come in another order
     dst.append(take(ordered, np.argsort(whole["parent"])))
 

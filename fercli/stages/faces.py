@@ -16,6 +16,7 @@ from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..ops.image import digest
 from ..ops.parallel import ordered_map
 from ..store import Block, objects
+from ..store.schema import HEAD_PREFIX
 from .detect import Found, Search
 from .rows import NO_FACE
 from .runner import Log
@@ -86,7 +87,9 @@ def rows_of(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Ans
     answers["box"] = np.concatenate([one.box for one in found])
     answers["score"] = np.concatenate([one.score for one in found])
     block = {name: _spread(values, answered) for name, values in answers.items()}
-    block["predicted"][~answered] = -1
+    for name in block:
+        if name == "predicted" or name.startswith(HEAD_PREFIX):
+            block[name][~answered] = -1
     reasons = [one.error or (NO_FACE if one.missed else "") for one in found]
     carried = {name: np.array([photo.carried[name] for photo in photos])[of] for name in photos[0].carried}
     return {

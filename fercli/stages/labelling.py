@@ -51,7 +51,7 @@ def write_rows(
         for other in others:
             stack.callback(other.stop)
         if wanted.resume:
-            file = stack.enter_context(Appended(wanted.resume, form, predictor.classes))
+            file = stack.enter_context(Appended(wanted.resume, form, predictor.classes, predictor.heads))
             photos = _remaining(list(_photos(src, wanted, log)), file, others, log)
             batches = _of_photos(photos, predictor, log)
             write, begun = file.append, file.begun
@@ -62,7 +62,7 @@ def write_rows(
         else:
             log.total(sum(1 for _ in _photos(src, wanted, log)))
             batches = _of_photos(_photos(src, wanted), predictor, log)
-        text = text_of(form, predictor.classes, begun)
+        text = text_of(form, predictor.classes, begun, predictor.heads)
         for photos, block in batches:
             if others:
                 batch = _by_photo(photos, block, predictor.classes)

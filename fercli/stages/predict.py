@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..layouts import Source
 from ..layouts.video import Clip
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
+from ..store.schema import ATTRIBUTE_PREFIX, HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 from .dense import GRADIENTS, pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import Photo, label_photos, photos_in
@@ -57,11 +58,12 @@ class PredictSpec(SearchSpec):
     smooth: float = option(
         0.0, "Average the probabilities of a face in a video over about these seconds; 0: each frame alone.", low=0
     )
+    heads: tuple[str, ...] = option(
+        (), "Also answer by this head of a model that was trained with it, such as gender; repeatable.", metavar="NAME"
+    )
     flip: bool = option(False, "Look at each face and its mirror image, and average.")
     abstain: float = option(0.0, "Give no label where the most probable class is less probable.", low=0, high=1)
-    batch: int | None = option(
-        None, "Faces a pass through the network. [default: 32 on a CPU, 1024 on a GPU]", low=1
-    )
+    batch: int | None = option(None, "Faces a pass through the network. [default: 32 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
         AUTO, "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it.",
         choices=(AUTO, "float32", "bfloat16"),
@@ -97,6 +99,8 @@ def store(
         dst.start("predictions", predictor.classes)
         for block in predictions(src, predictor, log):
             dst.append(block)
+        if spec.heads:
+            dst.document("heads", predictor.head_document)
 
     chain = src.provenance if isinstance(src, Reader) else ()
     return run(
@@ -131,7 +135,17 @@ class Predictor:
 
         device = choose_device(spec.device)
         with open_store(path, "model") as src:
-            return cls(load(src, device, choose_precision(spec.precision, device)), spec)
+            return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """The classes of the further heads that are to answer, by name."""
+        return {head.name: head.classes for head in self.model.heads}
+
+    @property
+    def head_document(self) -> list[dict[str, Any]]:
+        """The document "heads" of its predictions."""
+        return [{"name": name, "classes": list(classes)} for name, classes in self.heads.items()]
 
     def over_store(self, src: Reader, log: Log) -> Iterator[Block]:
         """Prediction blocks for the rows of a store: one row a crop, or as `over_photos` where it holds photos.
@@ -158,7 +172,8 @@ class Predictor:
         if self.spec.smooth and not {"track", "time"} <= set(src.columns):
             raise UsageError(f"--smooth averages over the time of a video, and {src.name} has none: leave it out")
         numbers = np.arange(src.rows) if rows is None else rows
-        columns = [name for name in (*_KEPT, *self.model.columns, "digest") if name in src.columns]
+        wanted = (*_KEPT, *self._attributes, *self.model.columns, "digest")
+        columns = [name for name in wanted if name in src.columns]
         first = 0
         for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS)):
             inputs = [block.pop(name) for name in self.model.columns]
@@ -185,6 +200,11 @@ class Predictor:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
         found = label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
         return ((photos, withhold(block, self.spec.abstain)) for photos, block in found)
+
+    @property
+    def _attributes(self) -> list[str]:
+        """The columns with which the answers of its heads are to be compared."""
+        return [ATTRIBUTE_PREFIX + name for name in self.heads]
 
     def _search(self, log: Log) -> Search:
         """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
@@ -221,7 +241,7 @@ class Predictor:
         self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log
     ) -> Iterator[Block]:
         numbers = np.arange(src.rows) if rows is None else rows
-        for block in self.over_photos(_photos(src, rows, numbers, label), log):
+        for block in self.over_photos(_photos(src, rows, numbers, label, self._attributes), log):
             yield {**block, "parent": numbers[block["parent"]]}
 
     def _answer_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
@@ -251,22 +271,26 @@ class Predictor:
         return [block[name] for name in self.model.columns]
 
     def _answer(self, inputs: "Inputs", digests: np.ndarray) -> Block:
-        """The columns digest, probability, predicted and seen of N rows with digests (N, 16)."""
+        """The columns digest, probability, predicted and seen of N rows with digests (N, 16), and those of heads."""
         from ..learn.device import gpu_memory
         from ..learn.infer import BATCH
 
         if not len(digests):
-            probability = np.zeros((0, len(self.classes)), np.float32)
+            answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
         else:
             with gpu_memory(self.spec.batch or BATCH["cuda"]):
-                probability = self.model.probabilities(inputs, self.spec.batch)
+                answers = self.model.answers(inputs, self.spec.batch)
                 if self.spec.flip:
-                    mirrored = np.ascontiguousarray(inputs[0][:, :, ::-1])
-                    probability = (probability + self.model.probabilities((mirrored,), self.spec.batch)) / 2
+                    mirrored = self.model.answers((np.ascontiguousarray(inputs[0][:, :, ::-1]),), self.spec.batch)
+                    answers = [(one + other) / 2 for one, other in zip(answers, mirrored, strict=True)]
+        probability, *further = answers
+        told = dict(zip(self.heads, further, strict=True))
         return {
             "digest": digests,
             "probability": probability,
             "predicted": probability.argmax(axis=1).astype(np.int16),
+            **{HEAD_PROBABILITY_PREFIX + name: chances for name, chances in told.items()},
+            **{HEAD_PREFIX + name: chances.argmax(axis=1).astype(np.int16) for name, chances in told.items()},
             "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
         }
 
@@ -281,15 +305,17 @@ def withhold(block: Block, least: float) -> Block:
     return {**block, "predicted": np.where(unsure, -1, block["predicted"]).astype(np.int16), "error": told}
 
 
-def _photos(src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None) -> Iterator[Photo]:
-    """The photos of a store, one by one; their rows carry label and split."""
+def _photos(
+    src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None, attributes: Sequence[str]
+) -> Iterator[Photo]:
+    """The photos of a store, one by one; their rows carry label, split and `attributes`."""
     pixels = "encoded" if "encoded" in src.columns else "image"
-    columns = [name for name in (pixels, "source", "split") if name in src.columns]
+    columns = [name for name in (pixels, "source", "split", *attributes) if name in src.columns]
     first = 0
     for block in src.blocks(columns, rows):
         for place, photo in enumerate(block[pixels]):
             row = int(numbers[first + place])
-            carried = {"split": block["split"][place]} if "split" in block else {}
+            carried = {name: block[name][place] for name in ("split", *attributes) if name in block}
             if label is not None:
                 carried["label"] = label[row]
             source = block["source"][place] if "source" in block else f"row {row}"

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..errors import DataError, UsageError
 from ..store import check_writable, disk_errors
-from .rows import DELIMITERS, Row, from_flat
+from .rows import DELIMITERS, KEYS, NO_HEADS, Heads, Row, from_flat, further_columns, further_keys
 
 FLAG = "--resume"
 
@@ -37,12 +37,13 @@ class Appended:
     Whatever ends the run, the file ends with the last rows that were appended whole.
     """
 
-    def __init__(self, path: str, form: str, classes: Sequence[str]) -> None:
+    def __init__(self, path: str, form: str, classes: Sequence[str], heads: Heads = NO_HEADS) -> None:
         """Raises UsageError, DataError: `path` is no file that can be written, or another run writes to it."""
         if path == "-":
             raise UsageError(f"{FLAG} goes on with a file, and standard output is none: name one")
         check_writable(Path(path), FLAG)
         self._path, self._form, self._classes = path, form, tuple(classes)
+        self._further = further_columns(heads) if form in DELIMITERS else further_keys(heads)
         self._end, self._appended = 0, False
 
     def __enter__(self) -> "Appended":
@@ -107,6 +108,7 @@ class Appended:
                 raise self._foreign(number) from None
             if chances is not None:
                 self._check_classes(chances)
+            self._check_further(name for name in row if name not in KEYS)
             yield _Record(row, start, start + len(line))
             start += len(line)
 
@@ -132,6 +134,7 @@ class Appended:
         if "source" not in header or "status" not in header:
             raise self._foreign(1)
         self._check_classes(name.removeprefix("p_") for name in header if name.startswith("p_"))
+        self._check_further(name for name in header if name not in KEYS and not name.startswith("p_"))
 
     def _check_classes(self, names: Iterable[str]) -> None:
         found = tuple(names)
@@ -139,6 +142,15 @@ class Appended:
             raise DataError(
                 f"{self._path} holds rows of the classes {', '.join(found)}, and the model has "
                 f"{', '.join(self._classes)}: name another file with {FLAG}, or that model with -m"
+            )
+
+    def _check_further(self, names: Iterable[str]) -> None:
+        found = list(names)
+        if found != self._further:
+            told, ours = (" ".join(one) or "none" for one in (found, self._further))
+            raise DataError(
+                f"{self._path} holds rows with the further columns {told}, and this run writes {ours}: "
+                f"name another file with {FLAG}, or the --heads that it was begun with"
             )
 
     def _foreign(self, number: int) -> DataError:

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..store import SPLITS, Block, block_rows
+from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 
 NO_FACE = "no face"
 UNSURE = "unsure"
@@ -14,14 +16,22 @@ FORMATS = ("jsonl", "csv", "tsv")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 Row = dict[str, Any]
+#: All that a row of photos may have without further heads, but for the columns `p_CLASS` of tables.
+KEYS = frozenset(
+    ("source", "status", "box", "x", "y", "width", "height", "score", "label", "confidence", "probabilities", "error")
+)
+#: The classes of further heads by name.
+Heads = Mapping[str, Sequence[str]]
+NO_HEADS: Heads = MappingProxyType({})
 
 
-def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
+def rows(block: Block, classes: Sequence[str], heads: Heads = NO_HEADS) -> Iterator[Row]:
     """One dict a row: source, status, box, score, label, confidence, probabilities, error.
 
     `status` is "ok", "no face", "error", or "unsure" where --abstain withheld the label. `box` is [x, y, width, height]
     in px of the photo, or None where the row is a face already. Rows of labelled data also have `true_label`, rows of
-    split data `split`, and those of a video `time` (s), `frame` (from 0) and `track` (from 1). What is unknown is None.
+    split data `split`, and those of a video `time` (s), `frame` (from 0) and `track` (from 1). Each of `heads` adds, by
+    its name, what the face is perceived as, and NAME_probabilities. What is unknown is None.
     """
     for i in range(block_rows(block)):
         code = int(block["predicted"][i])
@@ -49,7 +59,25 @@ def rows(block: Block, classes: Sequence[str]) -> Iterator[Row]:
             row["frame"] = int(block["frame"][i])
         if "track" in block:
             row["track"] = int(block["track"][i]) or None
+        for name, known in heads.items():
+            row |= _further(name, known, block[HEAD_PREFIX + name][i], block[HEAD_PROBABILITY_PREFIX + name][i])
         yield row
+
+
+def _further(name: str, classes: Sequence[str], code: int, probability: Iterable[float]) -> Row:
+    """The part of a row that a further head answers."""
+    chances = dict(zip(classes, (round(float(value), 6) for value in probability), strict=True))
+    return {name: classes[code], f"{name}_probabilities": chances} if code >= 0 else dict.fromkeys(further_keys([name]))
+
+
+def further_columns(heads: Heads) -> list[str]:
+    """What the lines of tables have for further heads."""
+    return [key for head, known in heads.items() for key in (head, *(f"{head}_{name}" for name in known))]
+
+
+def further_keys(names: Iterable[str]) -> list[str]:
+    """What rows have for further heads."""
+    return [key for name in names for key in (name, f"{name}_probabilities")]
 
 
 def _numbers(values: Any) -> list[float]:
@@ -57,24 +85,28 @@ def _numbers(values: Any) -> list[float]:
     return [int(value) if float(value).is_integer() else round(float(value), 1) for value in values]
 
 
-def text_of(form: str, classes: Sequence[str], begun: bool = False) -> Callable[[Block], bytes]:
+def text_of(
+    form: str, classes: Sequence[str], begun: bool = False, heads: Heads = NO_HEADS
+) -> Callable[[Block], bytes]:
     """A function from a block to its lines in one of FORMATS, to be called for one block after the other.
 
     `begun`: there are lines already, which these follow.
     """
-    return json_lines(classes) if form == "jsonl" else table(classes, DELIMITERS[form], begun)
+    return json_lines(classes, heads) if form == "jsonl" else table(classes, DELIMITERS[form], begun, heads)
 
 
-def json_lines(classes: Sequence[str]) -> Callable[[Block], bytes]:
+def json_lines(classes: Sequence[str], heads: Heads = NO_HEADS) -> Callable[[Block], bytes]:
     """A function from a block to its JSON Lines."""
 
     def text(block: Block) -> bytes:
-        return "".join(json.dumps(row) + "\n" for row in rows(block, classes)).encode()
+        return "".join(json.dumps(row) + "\n" for row in rows(block, classes, heads)).encode()
 
     return text
 
 
-def table(classes: Sequence[str], delimiter: str, begun: bool = False) -> Callable[[Block], bytes]:
+def table(
+    classes: Sequence[str], delimiter: str, begun: bool = False, heads: Heads = NO_HEADS
+) -> Callable[[Block], bytes]:
     """A function from a block to csv or tsv lines; the first call begins with the header, unless it is `begun`.
 
     A file name that is not UTF-8 is written as the bytes it has.
@@ -85,8 +117,8 @@ def table(classes: Sequence[str], delimiter: str, begun: bool = False) -> Callab
         nonlocal started
         out = io.StringIO()
         writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-        for row in rows(block, classes):
-            flat = _flat(row, classes)
+        for row in rows(block, classes, heads):
+            flat = _flat(row, classes, heads)
             if not started:
                 writer.writerow(flat)
                 started = True
@@ -96,12 +128,16 @@ def table(classes: Sequence[str], delimiter: str, begun: bool = False) -> Callab
     return text
 
 
-def _flat(row: Row, classes: Sequence[str]) -> Row:
-    """A row without nesting: the box as x, y, width, height and one column `p_CLASS` a class."""
+def _flat(row: Row, classes: Sequence[str], heads: Heads) -> Row:
+    """A row without nesting: the box as x, y, width, height, a column `p_CLASS` a class and `NAME_CLASS` of a head."""
     box, chances = row["box"] or [None] * 4, row["probabilities"] or {}
-    flat = {key: value for key, value in row.items() if key not in ("box", "probabilities", "error")}
+    nested = ("box", "probabilities", "error", *further_keys(heads))
+    flat = {key: value for key, value in row.items() if key not in nested}
     flat |= dict(zip(("x", "y", "width", "height"), box, strict=True))
     flat |= {f"p_{name}": chances.get(name) for name in classes}
+    for head, known in heads.items():
+        told = row[f"{head}_probabilities"] or {}
+        flat |= dict(zip(further_columns({head: known}), (row[head], *map(told.get, known)), strict=True))
     return flat | {"error": row["error"]}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..store import Block
+from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 from ..text import counted
 from .runner import Log
 
@@ -18,22 +19,31 @@ class Smoothing:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._last: dict[tuple[str, int], tuple[float, np.ndarray]] = {}  # time and average of each track of a clip
+        self._last: dict[tuple[str, int, str], tuple[float, np.ndarray]] = {}  # of a track and column: time and average
 
     def __call__(self, block: Block) -> Block:
-        """The block with `probability` and `predicted` averaged; blocks come in the order of time."""
+        """The block with all probabilities and answers averaged; blocks come in the order of time."""
         if not self._seconds:
             return block
-        probability, predicted = block["probability"].copy(), block["predicted"].copy()
+        heads = [name.removeprefix(HEAD_PREFIX) for name in block if name.startswith(HEAD_PREFIX)]
+        pairs = {"probability": "predicted"} | {HEAD_PROBABILITY_PREFIX + name: HEAD_PREFIX + name for name in heads}
+        averaged = {}
+        for chances, answer in pairs.items():
+            averaged[chances], averaged[answer] = self._averaged(block, chances, answer)
+        return {**block, **averaged}
+
+    def _averaged(self, block: Block, chances: str, answer: str) -> tuple[np.ndarray, np.ndarray]:
+        """The columns of probabilities (N, K) and of answers (N,)."""
+        probability, predicted = block[chances].copy(), block[answer].copy()
         for row in np.flatnonzero((block["track"] > 0) & (predicted >= 0)):
-            track, time = (block["source"][row], int(block["track"][row])), float(block["time"][row])
+            track, time = (block["source"][row], int(block["track"][row]), chances), float(block["time"][row])
             if track in self._last:
                 then, average = self._last[track]
                 share = 1 - np.exp((then - time) / self._seconds)
                 probability[row] = average + share * (probability[row] - average)
                 predicted[row] = probability[row].argmax()
             self._last[track] = time, probability[row]
-        return {**block, "probability": probability, "predicted": predicted}
+        return probability, predicted
 
 
 @dataclass

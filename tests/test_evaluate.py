@@ -302,7 +302,7 @@ def test_json_is_plain_complete_and_stable():
         "format", "version", "name", "split", "classes", "rows", "unlabelled", "no_answer", "accuracy",
         "accuracy_unseen", "macro_f1", "balanced_accuracy", "weighted_f1", "interval", "interval_unseen", "ece", "nll",
         "leaked", "leaked_correct", "folds", "fold_mean", "fold_deviation", "per_class", "confusion", "fingerprints",
-        "gates",
+        "heads", "gates",
     ]  # fmt: skip
     assert (document["format"], document["version"]) == ("fercli-evaluation", 1)
     assert document["confusion"] == [[2, 1, 0], [1, 3, 0], [1, 0, 1]]

@@ -8,7 +8,8 @@ import click
 
 from ..errors import SOME_ROWS_FAILED, UsageError
 from ..stages import gate, predict, report, runner
-from ..stages.evaluate import EvalSpec, Evaluation, evaluate, rows_of
+from ..stages.evaluate import EvalSpec, Evaluation, rows_of
+from ..stages.further import evaluate_with_heads
 from ..store import open_store
 from . import options
 from .console import Console
@@ -50,7 +51,7 @@ def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
     with open_store(inputs or ("-",), ("predictions", "samples")) as predictions:
         if predictions.kind == "samples":
             raise UsageError(f"{predictions.name} holds faces without predictions: add -m MODEL to label them first")
-        return evaluate(predictions, spec)
+        return evaluate_with_heads(predictions, spec)
 
 
 def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failures: list[tuple[str, str]]) -> Evaluation:
@@ -61,11 +62,16 @@ def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failure
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
         _, split = rows_of(data, spec.split)  # before the work, not after
         split = None if split == "all" else split
-        settings = predict.PredictSpec(split=split, keep="largest", precision="float32")  # the same on any machine
-        path = f"{folder}/predictions.h5"
-        predict.store(data, predict.model_path(model), path, settings, log)
+        model, path = predict.model_path(model), f"{folder}/predictions.h5"
+        settings = predict.PredictSpec(
+            split=split,
+            keep="largest",
+            precision="float32",  # the same on any machine
+            heads=predict.heads_told(model, data),
+        )
+        predict.store(data, model, path, settings, log)
         failures += log.failures
         console.failures(log.failures)
         with open_store(path, "predictions") as predictions:
             predictions.name = data.name
-            return evaluate(predictions, spec)
+            return evaluate_with_heads(predictions, spec)

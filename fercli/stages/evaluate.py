@@ -8,7 +8,7 @@ without rows count is written at the top of `ops.metrics`.
 import hashlib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,6 +116,7 @@ class Evaluation:
     folds: tuple[Fold, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
     answers: Answers | None = None
+    heads: Mapping[str, "Evaluation"] = field(default_factory=dict)  # of further heads by name
 
     @property
     def rows(self) -> int:

@@ -108,6 +108,14 @@ def store(
     )
 
 
+def heads_told(model: str, data: Reader) -> tuple[str, ...]:
+    """The further heads of a model store whose answers the samples can be compared with."""
+    from ..learn.modelstore import read_card
+
+    with open_store(model, "model") as found:
+        return tuple(head.name for head in read_card(found).heads if ATTRIBUTE_PREFIX + head.name in data.columns)
+
+
 def predictions(src: Reader | Sequence[Source], predictor: "Predictor", log: Log) -> Iterator[Block]:
     """Prediction blocks for the rows of a store, or for photos."""
     if isinstance(src, Reader):

@@ -24,30 +24,35 @@ _WIDTH = 100
 def as_text(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str:
     """The page that `fer eval` prints: figures, tables of folds and classes, confusion matrix, gates. No line break at
     the end."""
-    figures = [f"{name:<20}{value}" for name, value in _figures(evaluation)]
-    parts = [[_title(evaluation)], figures]
-    parts += [_aligned(_fold_table(evaluation))] if evaluation.folds else []
-    parts.append(_aligned(_class_table(evaluation)))
-    parts.append(["confusion (rows: true class, columns: predicted)", *_aligned(_confusion_table(evaluation))])
+    parts = [part for one in (evaluation, *evaluation.heads.values()) for part in _text_parts(one)]
     if verdicts:
         parts.append([_gate_lines(verdict) for verdict in verdicts])
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
+def _text_parts(evaluation: Evaluation) -> list[list[str]]:
+    """The lines of each paragraph about one head."""
+    parts = [[_title(evaluation)], [f"{name:<20}{value}" for name, value in _figures(evaluation)]]
+    parts += [_aligned(_fold_table(evaluation))] if evaluation.folds else []
+    parts.append(_aligned(_class_table(evaluation)))
+    parts.append(["confusion (rows: true class, columns: predicted)", *_aligned(_confusion_table(evaluation))])
+    return parts
+
+
 def as_markdown(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> str:
     """The same page in GitHub's Markdown, for a comment or a job summary. No line break at the end."""
+    title, *parts = [part for one in (evaluation, *evaluation.heads.values()) for part in _markdown_parts(one)]
+    gates = [f"- **{'pass' if one.passed else 'FAIL'}** {_cell(printable(one.text))}" for one in verdicts]
+    return "\n\n".join([title, *(["\n".join(gates)] if gates else []), *parts])
+
+
+def _markdown_parts(evaluation: Evaluation) -> list[str]:
+    """The paragraphs about one head."""
     figures = [["metric", "value"], *([name, value] for name, value in _figures(evaluation))]
-    parts = [f"### {_cell(_title(evaluation))}"]
-    if verdicts:
-        gates = (
-            f"- **{'pass' if verdict.passed else 'FAIL'}** {_cell(printable(verdict.text))}" for verdict in verdicts
-        )
-        parts.append("\n".join(gates))
-    parts.append(_piped(figures))
+    parts = [f"### {_cell(_title(evaluation))}", _piped(figures)]
     parts += [_piped(_fold_table(evaluation))] if evaluation.folds else []
     parts.append(_piped(_class_table(evaluation)))
-    parts += ["Confusion (rows: true class, columns: predicted)", _piped(_confusion_table(evaluation))]
-    return "\n\n".join(parts)
+    return [*parts, "Confusion (rows: true class, columns: predicted)", _piped(_confusion_table(evaluation))]
 
 
 def _gate_lines(verdict: Verdict) -> str:
@@ -152,9 +157,20 @@ def to_json(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> dict[st
 
     Rows are not in it; `fingerprints` tell whether a later evaluation is of the same rows and labels.
     """
-    table = evaluation.per_class
     return {
         "format": FORMAT, "version": VERSION,
+        **_facts(evaluation),
+        "heads": {name: _facts(head) for name, head in evaluation.heads.items()},
+        "gates": [
+            {"gate": one.gate, "passed": one.passed, "text": one.text, **one.figures} for one in verdicts
+        ],
+    }  # fmt: skip
+
+
+def _facts(evaluation: Evaluation) -> dict[str, Any]:
+    """All figures of one head."""
+    table = evaluation.per_class
+    return {
         "name": evaluation.name, "split": evaluation.split, "classes": list(evaluation.classes),
         "rows": evaluation.rows, "unlabelled": evaluation.unlabelled, "no_answer": evaluation.no_answer,
         **{name: _number(metric(evaluation)) for name, metric in METRICS.items()},
@@ -174,9 +190,6 @@ def to_json(evaluation: Evaluation, verdicts: Sequence[Verdict] = ()) -> dict[st
         },
         "confusion": evaluation.confusion[:, :-1].tolist(),
         "fingerprints": dict(evaluation.fingerprints),
-        "gates": [
-            {"gate": one.gate, "passed": one.passed, "text": one.text, **one.figures} for one in verdicts
-        ],
     }  # fmt: skip
 
 

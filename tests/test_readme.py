@@ -62,6 +62,7 @@ def test_every_printed_option_exists(document):
     for _, name, *words in calls:
         assert name in COMMANDS
         command = importlib.import_module(f"fercli.cli.{name}").command
+        command = getattr(command, "commands", {}).get(words[0] if words else "", command)  # such as fer recipe run
         known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
         for word in words:
             if word.startswith("-") and word != "-":

@@ -72,7 +72,12 @@ def _card(model: dict[str, Any], channels: list[str]) -> list[str]:
         rows = counted(metrics["validation_rows"], "row")
         accuracy = metrics["validation_accuracy"]
         lines.append(f"kept        epoch {metrics['epoch']}, accuracy {accuracy:.4f} on {rows} of validation")
+    lines += [_head(head) for head in model.get("heads", [])]
     return lines
+
+
+def _head(head: dict[str, Any]) -> str:
+    return printable(f"head        {head['name']}: {' '.join(head['classes'])}")
 
 
 def _column(name: str, shape: list[int]) -> str:

@@ -99,9 +99,9 @@ def run(
     console = _begin("run")
     loaded = recipe.load(name).changed(assignments)
     loaded.settings("train")  # before the work, not after
-    first = pipeline.ingest(sources, folder, force)
+    first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:
-        data = _look_without_keeping(sources)
+        data = _look_without_keeping(loaded, sources)
         steps = pipeline.steps(loaded, data, folder, resume, force)
         _print_script(["mkdir", "-p", folder], [first, *steps], pipeline.detection(loaded, data))
         return
@@ -133,10 +133,10 @@ def _carry_out(steps: Sequence[pipeline.Step]) -> None:
             made.invoke(context)
 
 
-def _look_without_keeping(sources: Sequence[str]) -> pipeline.Contents:
+def _look_without_keeping(loaded: recipe.Recipe, sources: Sequence[str]) -> pipeline.Contents:
     """What the data holds. Only a store tells whether pictures are dense faces, so one is made, and removed."""
     with TemporaryDirectory() as folder:
-        step = pipeline.ingest(sources, folder)
+        step = pipeline.ingest(loaded, sources, folder)
         _carry_out([pipeline.Step(step.command, (*step.words, "--quiet"))])
         _begin("run")
         return pipeline.look(sources, folder)

@@ -51,9 +51,10 @@ class Contents:
         return "of many sizes" if self.shape is None else f"of {self.shape[1]}x{self.shape[0]} pixels"
 
 
-def ingest(sources: Sequence[str], folder: str, force: bool = False) -> Step:
-    """The step that reads the data into the first store."""
-    return Step("ingest", (*sources, "-o", _store(folder, "ingest"), *_force(force)))
+def ingest(recipe: Recipe, sources: Sequence[str], folder: str, force: bool = False) -> Step:
+    """The step that reads the data into the first store, with the attributes that further heads are to learn."""
+    attributes = flags({"attribute": recipe.settings("train").get("heads")})
+    return Step("ingest", (*sources, *attributes, "-o", _store(folder, "ingest"), *_force(force)))
 
 
 def look(sources: Sequence[str], folder: str) -> Contents:
@@ -99,11 +100,11 @@ def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, for
         over = () if settings.get("fold") else ("--fold", "all")
         trained = Step("train", (*given, *over, *own, store, "-o", predictions, *_force(force)))
         return [*made, trained, Step("eval", (predictions,))]
-    device = flags({"device": settings.get("device")})
+    answers = flags({name: settings.get(name) for name in ("device", "heads")})
     return [
         *made,
         Step("train", (*given, *own, store, "-o", model, *_force(force))),
-        Step("predict", ("-m", model, *device, store, "-o", predictions, *_force(force))),
+        Step("predict", ("-m", model, *answers, store, "-o", predictions, *_force(force))),
         *(Step("eval", (predictions, "--split", split)) for split in splits),
     ]
 

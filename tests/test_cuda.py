@@ -57,5 +57,21 @@ def test_a_step_in_bfloat16_is_captured_too(data: Path, tmp_path: Path) -> None:
 
 def test_a_teacher_is_heard_in_a_captured_step(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "t.h5", SPEC)
-    train(data, tmp_path / "p.h5", dataclasses.replace(SPEC, teacher=(str(tmp_path / "t.h5"),), model="zhao-separable"))
+    train(
+        data,
+        tmp_path / "p.h5",
+        dataclasses.replace(SPEC, teacher=(str(tmp_path / "t.h5"),), model="zhao-separable", dropout=None),
+    )
     assert np.isfinite(losses(tmp_path / "p.h5")).all()
+
+
+def test_two_heads_are_learnt_in_a_captured_step(tmp_path: Path) -> None:
+    gender = np.tile(np.array([0, 1, -1, 1, 0], np.int16), 56)
+    data = write_bands(tmp_path / "data.h5", train=250, **{"attribute/gender": gender})
+    for name, settings in {"auto": {}, "none": {"compile": "none"}, "cpu": {"device": "cpu"}}.items():
+        spec = dataclasses.replace(
+            SPEC, model="zhao-separable", dropout=None, heads=("gender",), class_weights="balanced", **settings
+        )
+        train(data, tmp_path / f"{name}.h5", spec)
+    for other in ("none", "cpu"):
+        assert losses(tmp_path / "auto.h5") == pytest.approx(losses(tmp_path / f"{other}.h5"), rel=0.05, abs=0.02)

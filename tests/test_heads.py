@@ -262,6 +262,28 @@ def test_values_that_teach_nothing(tmp_path: Path, codes: list[int], told: str) 
     assert refused(DataError, data) == told.format(data=data)
 
 
+@pytest.mark.parametrize(
+    "heads",
+    [
+        7,
+        ["gender"],
+        [{"name": "gender"}],
+        [{"name": "gender", "classes": []}],
+        [{"name": "gender", "classes": ["male", "male"]}],
+        [{"name": "gender", "classes": ["male", 1]}],
+        [{"name": "a.b", "classes": ["male", "female"]}],
+        [{"name": "gender", "classes": ["male", "female"]}] * 2,
+    ],
+)
+def test_damaged_heads_of_a_model_are_refused(data: Path, tmp_path: Path, heads: Any) -> None:
+    train(data, tmp_path / "m.h5", replaced(epochs=1))
+    with open_store(tmp_path / "m.h5", "model") as src:
+        src.documents["model"]["heads"] = heads
+        with pytest.raises(DataError) as error:
+            load(src, CPU)
+    assert str(error.value) == f"{tmp_path}/m.h5 is damaged: heads in its model document is {heads!r}"
+
+
 def test_a_head_that_a_model_lacks(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "two.h5", replaced(epochs=1))
     train(data, tmp_path / "one.h5", replaced(epochs=1, heads=()))

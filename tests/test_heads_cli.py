@@ -222,6 +222,25 @@ def test_rows_with_and_without_a_head_do_not_mix_in_a_file(place: Path, tmp_path
     assert file.read_bytes() == whole
 
 
+def test_a_head_with_the_name_of_a_column_of_rows_goes_into_a_store(place: Path, tmp_path: Path) -> None:
+    with open_store(place / "faces.h5") as src:
+        rows = {name: src.column(name) for name in src.columns}
+        write(tmp_path / "d.h5", rows | {"attribute/box": rows["attribute/gender"]}, classes=src.classes)
+    fer(*TRAIN[:-1], "box", tmp_path / "d.h5", "-o", tmp_path / "m.h5")
+    words = ("predict", "-m", tmp_path / "m.h5", "--heads", "box", tmp_path / "d.h5")
+    _, err = fer(*words, status=2)
+    assert err == "fer predict: error: rows have a box already, so the head box goes into a store: add --format store\n"
+    fer(*words, "-o", tmp_path / "p.h5")
+    with open_store(tmp_path / "p.h5", "predictions") as found:
+        assert found.documents["heads"] == [{"name": "box", "classes": ["0", "1"]}]
+
+
+def test_exported_weights_are_those_of_both_heads(place: Path, tmp_path: Path) -> None:
+    fer("export", place / "model.h5", "-o", tmp_path / "m.safetensors")
+    _, err = fer(*TRAIN, "--init", tmp_path / "m.safetensors", place / "faces.h5", "-o", tmp_path / "m.h5")
+    assert "m.safetensors gives 38 of 38 layers: " in err
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 

@@ -177,16 +177,15 @@ def read_card(src: Reader) -> Card:
 
 
 def _heads(found: Any, name: str) -> tuple[Head, ...]:
-    """The heads of a model document. Raises DataError for what is no list of names with distinct classes."""
+    """The heads of a model document. Raises DataError for what is no list of distinct names with distinct classes."""
     try:
-        heads = tuple(Head(**{**entry, "classes": tuple(entry["classes"])}) for entry in found)
+        heads = tuple(Head(entry["name"], tuple(entry["classes"])) for entry in found)
+        named = [[head.name for head in heads], *(head.classes for head in heads)]
+        sound = all(len(set(names)) == len(names) and all(isinstance(one, str) for one in names) for names in named)
+        sound = sound and all(head.classes for head in heads)
     except (TypeError, KeyError, UsageError):
-        heads = ()
-    sound = all(
-        len(set(head.classes)) == len(head.classes) and all(isinstance(one, str) for one in head.classes)
-        for head in heads
-    )
-    if len({head.name for head in heads}) != len(found) or not sound:
+        sound = False
+    if not sound:
         raise DataError(f"{name} is damaged: heads in its model document is {found!r}")
     return heads
 

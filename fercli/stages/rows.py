@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from ..errors import UsageError
 from ..store import SPLITS, Block, block_rows
 from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 
@@ -20,6 +21,8 @@ Row = dict[str, Any]
 KEYS = frozenset(
     ("source", "status", "box", "x", "y", "width", "height", "score", "label", "confidence", "probabilities", "error")
 )
+#: What rows of a store or of a video have besides.
+_OF_DATA = ("true_label", "split", "time", "frame", "track")
 #: The classes of further heads by name.
 Heads = Mapping[str, Sequence[str]]
 NO_HEADS: Heads = MappingProxyType({})
@@ -90,8 +93,11 @@ def text_of(
 ) -> Callable[[Block], bytes]:
     """A function from a block to its lines in one of FORMATS, to be called for one block after the other.
 
-    `begun`: there are lines already, which these follow.
+    `begun`: there are lines already, which these follow. Raises UsageError for a head that rows cannot tell.
     """
+    for name in heads:
+        if name in KEYS or name in _OF_DATA:
+            raise UsageError(f"rows have a {name} already, so the head {name} goes into a store: add --format store")
     return json_lines(classes, heads) if form == "jsonl" else table(classes, DELIMITERS[form], begun, heads)
 
 

@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from ..errors import INTERRUPTED, FerError, GateFailed
+from ..learn import ranks
 from ..spec import nearest
 from .console import Console
 
@@ -28,6 +29,9 @@ COMMANDS = {
     "recipe": "List, show and run published systems.",
 }
 
+#: Those that several processes, which torchrun has started, do together.
+SHARED = ("train", "predict", "eval")
+
 
 class Stages(click.Group):
     """A group whose commands are imported when they are called."""
@@ -45,6 +49,8 @@ class Stages(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS:
             raise click.UsageError(f"there is no command {args[0]!r}; {nearest(args[0], list(COMMANDS))}", ctx)
+        if args[0] not in SHARED:
+            ranks.check_alone(f"fer {args[0]}", "leave torchrun out")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -95,8 +101,10 @@ def _fill_closed_streams() -> None:
 
 def _status(console: Console) -> int:
     try:
+        ranks.join()
         status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
         sys.stdout.flush()
+        ranks.leave()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
         _drop_output()

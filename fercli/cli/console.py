@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..learn import ranks
 from ..text import printable
 
 _SHOWN_FAILURES = 5
@@ -35,7 +36,7 @@ class Console:
     def total(self, rows: int) -> None:
         """Starts a progress bar, on a terminal only."""
         self._close()
-        if sys.stderr.isatty() and not (self.quiet or self.machine):
+        if sys.stderr.isatty() and ranks.writes() and not (self.quiet or self.machine):
             from tqdm import tqdm
 
             self._bar = tqdm(total=rows, unit=" rows", desc=self._command, leave=False, dynamic_ncols=True)
@@ -48,7 +49,8 @@ class Console:
     def error(self, text: str) -> None:
         """The one line that an error shows."""
         self._close()
-        click.echo(f"{self._command}: {self._style('error', 'red')}: {printable(text)}", err=True)
+        if ranks.first_to_tell(text):
+            click.echo(f"{self._command}: {self._style('error', 'red')}: {printable(text)}", err=True)
 
     def verdict(self, text: str) -> None:
         """The line of a failed gate, which is no error: the command did what it was asked."""
@@ -58,12 +60,16 @@ class Console:
     def usage_error(self, error: click.UsageError) -> None:
         """A misuse that click found, with where to find help."""
         path = error.ctx.command_path if error.ctx else "fer"
+        if not ranks.first_to_tell(error.format_message()):
+            return
         click.echo(f"{path}: {self._style('error', 'red')}: {error.format_message()}", err=True)
         click.echo(f"try: {path} --help", err=True)
 
     def summary(self, text: str, facts: dict[str, Any], failures: list[tuple[str, str]]) -> None:
         """The line that ends a stage, or with --json its facts as one JSON object; failed rows are always named."""
         self._close()
+        if not ranks.writes():
+            return
         if self.machine:
             click.echo(json.dumps(facts), err=True)
             return
@@ -80,6 +86,8 @@ class Console:
             self._line(f"failed: {len(failures) - shown:,} more; -v names all")
 
     def _line(self, text: str) -> None:
+        if not ranks.writes():
+            return
         if self._bar is not None:
             self._bar.clear()
         click.echo(f"{self._command}: {printable(text)}", err=True)

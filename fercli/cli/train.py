@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ..learn import ranks
 from ..recipes.recipe import load
 from ..stages import crossval, search, train
 from ..stages.train import Checkpoint, TrainSpec
@@ -40,5 +41,5 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     spec = options.given(TrainSpec, arguments, settings)
     work = crossval if spec.fold is not None else search if spec.search else train
     run_stage(train.stage(checkpoint, work.run), TrainSpec, arguments, settings)
-    if checkpoint and not arguments["dry_run"]:
+    if checkpoint and ranks.writes() and not arguments["dry_run"]:
         checkpoint.remove()

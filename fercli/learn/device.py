@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..errors import DataError, UsageError
+from . import ranks
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,7 +19,22 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda":
         torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for the fastest kernels pays
         torch.set_float32_matmul_precision("high")  # as convolutions compute by default
+        if ranks.size() > 1:
+            return _own_gpu()
     return torch.device(name)
+
+
+def _own_gpu() -> torch.device:
+    """The GPU of this one of several processes. Raises UsageError where there are fewer."""
+    here, gpus = ranks.neighbours(), torch.cuda.device_count()
+    if here > gpus:
+        raise UsageError(
+            f"{here} processes need a GPU each, and torch sees {gpus} on this machine: "
+            f"type --nproc-per-node {gpus}, or --device cpu"
+        )
+    device = torch.device("cuda", ranks.place())
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

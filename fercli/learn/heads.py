@@ -17,6 +17,7 @@ from ..labels import ATTRIBUTES
 from ..spec import nearest
 from ..store import Reader
 from ..store.schema import ATTRIBUTE_PREFIX
+from . import ranks
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -98,8 +99,8 @@ def parts(answers: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
 class HeadsLoss(nn.Module):
     """The sum over the heads of their mean cross-entropies (nats).
 
-    A row whose label is -1 does not count for that head. widths: classes of each head; weights: one number a class of
-    each head, or None.
+    A row whose label is -1 does not count for that head. Of several processes each gives its part of the batch's loss.
+    widths: classes of each head; weights: one number a class of each head, or None.
     """
 
     def __init__(self, widths: Sequence[int], weights: Sequence[Tensor | None], smoothing: float) -> None:
@@ -122,4 +123,6 @@ class HeadsLoss(nn.Module):
         )
         known = (labels >= 0).float()
         counts = known if weight is None else known * weight[labels.clamp(min=0)]
-        return losses.sum() / counts.sum().clamp(min=1e-6)  # torch's own mean is no number where no row counts
+        return losses.sum() / ranks.total(counts.sum()).clamp(
+            min=1e-6
+        )  # torch's own mean is no number where no row counts

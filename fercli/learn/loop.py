@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DataError
+from . import ranks
 from .batches import Batches
 from .heads import parts
 from .infer import log_probabilities, loss_and_accuracy
 from .inputs import Inputs
+from .shared import answered
 from .step import Epochs, Rule
 
 #: Steps between looks at the losses. Each look waits for the GPU, so it is no more often than a person could notice.
@@ -56,27 +58,30 @@ def train(
     """
     runner, steps = Epochs(rule, batches, graphs), len(batches)
     for epoch in epochs:
-        torch.manual_seed(epoch_seed(batches.seed, epoch))
+        torch.manual_seed(epoch_seed(batches.seed, epoch, ranks.rank()))
         began = time.perf_counter()
+        for module in filter(None, (rule.network, rule.average)):
+            ranks.align(module)
         rule.network.train()
         for layer in rule.frozen:
             layer.eval()
         rates = [rate((epoch - 1) * steps + step) for step in range(steps)]
         for step, rows in enumerate(runner.run(epoch, rates), start=1):
             if step % CHECK_STEPS == 0:
-                _check(runner.losses[:step], epoch)  # waits for the device
+                _check(ranks.total(runner.losses[:step]), epoch)  # waits for the device
             advance(rows)
-        _check(runner.losses, epoch)
+        losses, hits = ranks.total(runner.losses), ranks.total(runner.hits)
+        _check(losses, epoch)
         seconds = time.perf_counter() - began
         network = rule.network if rule.average is None else rule.average
-        answers = log_probabilities(network, rule.normalise, validation[0], widths=rule.widths)
+        answers = _answers(network, rule, validation[0])
         validation_loss, validation_accuracy = loss_and_accuracy(parts(answers, rule.widths)[0], validation[1])
         if not math.isfinite(validation_loss):  # the last step spoiled the weights
             raise Diverged(f"the validation loss is {validation_loss} after epoch {epoch}: lower --lr")
         yield Epoch(
             epoch,
-            runner.losses.double().mean().item(),
-            runner.hits.item() / batches.labelled,
+            losses.double().mean().item(),
+            hits.item() / batches.labelled,
             validation_loss,
             validation_accuracy,
             rates[-1],
@@ -84,9 +89,20 @@ def train(
         )
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The seed of all that torch draws in an epoch; epoch 0 is that of the first weights."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+def _answers(network: nn.Module, rule: Rule, inputs: Inputs) -> np.ndarray:
+    """Log-probabilities of the rows of `inputs`, of which each process answers its part."""
+    return answered(
+        lambda part: log_probabilities(
+            network, rule.normalise, [values[part] for values in inputs], widths=rule.widths
+        ),
+        len(inputs[0]),
+    )
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of all that torch draws in an epoch, in a process of the run; epoch 0 is that of the first weights."""
+    entropy = [seed, epoch, rank] if rank else [seed, epoch]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 def best_epoch(history: Sequence[Epoch], select: str) -> int:

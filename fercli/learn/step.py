@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from . import ranks
 from .augment import DRAWN
 from .batches import Batches
 from .heads import truth
 from .inputs import answer
 from .mix import Mix
 from .optimizer import Ascent
+from .shared import places
 from .teach import Teachers
 
 #: Steps that run as they are before one of their size is captured: libraries choose their kernels in these.
@@ -21,7 +23,7 @@ WARM = 3
 
 @dataclass
 class Rule:
-    """What a step does with its rows.
+    """What a step does with its rows; of several processes, each with its own: then losses and hits are its parts.
 
     `criterion` takes logits (B, K) and labels (B,) or shares of classes (B, K); or, where the network has heads
     of `widths` classes, their logits side by side and labels (B, heads).
@@ -59,11 +61,11 @@ class Rule:
         """Moves the weights once; the loss, detached, and the right answers before."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, hits = self.loss(inputs, labels, mixed)
-        loss.backward()
+        self._differentiate(loss)
         if self.ascent is not None:
             self.ascent.climb()
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss(inputs, labels, mixed)[0].backward()
+            self._differentiate(self.loss(inputs, labels, mixed)[0])
             self.ascent.return_()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip, foreach=True)
@@ -71,6 +73,11 @@ class Rule:
         if self.average is not None:
             follow(self.average, self.network, 1 - self.decay)
         return loss.detach(), hits
+
+    def _differentiate(self, loss: Tensor) -> None:
+        """Leaves the gradients of the whole batch in the weights."""
+        loss.backward()
+        ranks.sum_gradients(weight for group in self.optimizer.param_groups for weight in group["params"])
 
 
 @torch.no_grad()
@@ -149,7 +156,7 @@ class Epochs:
 
     def _one(self, size: int) -> None:
         static = self._static
-        where = static["order"][self._first + torch.arange(size, device=self._first.device)]
+        where = static["order"][self._first + places(size, self._first.device)]
         at = self._step.view(1)  # as a tensor of one: an index of none would be read on the host, and so waited for
         self._rate.copy_(static["rate"][at][0])
         drawn = {name: values for name, values in static.items() if name in DRAWN}
@@ -176,5 +183,5 @@ def _aside(wanted: bool) -> Iterator[None]:
 
 
 def capturable(batches: Batches, advice: str) -> bool:
-    """Whether steps are captured under `--compile auto` or `none`: on a GPU whose memory holds the rows."""
-    return advice == "auto" and batches.device.type == "cuda" and batches.resident
+    """Whether steps are captured under `--compile auto` or `none`: on a GPU whose memory holds the rows, alone."""
+    return advice == "auto" and batches.device.type == "cuda" and batches.resident and ranks.size() == 1

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from .inputs import answer
 from .modelstore import Model
+from .shared import share_of_mean
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,5 @@ class Teachers:
                 for model in self.models
             ]
         taught = functional.cross_entropy(logits.float() / self.temperature, torch.stack(soft).mean(0))
+        taught = share_of_mean(taught, len(logits))
         return (1 - self.weight) * loss + self.weight * self.temperature**2 * taught

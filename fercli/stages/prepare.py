@@ -11,6 +11,7 @@ from torch import nn
 
 from .. import models
 from ..errors import DataError
+from ..learn import ranks
 from ..learn.augment import Augment
 from ..learn.batches import Batches
 from ..learn.freeze import freeze
@@ -21,6 +22,7 @@ from ..learn.modelstore import Card, load
 from ..learn.normalise import Normalise, statistics
 from ..learn.optimizer import Ascent, make_optimizer
 from ..learn.rows import Rows, check_features, read_digests, read_inputs
+from ..learn.shared import SharedLoss, share_norms
 from ..learn.step import Rule
 from ..learn.teach import Teachers
 from ..learn.training import Training, class_weights
@@ -50,6 +52,7 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     torch.manual_seed(epoch_seed(spec.seed, 0))
     network = make(len(src.classes), **arguments)
     known = _begin(network, partial(make, **arguments), src, spec, log) if spec.init else NO_DIGESTS
+    network = share_norms(network)
     frozen = freeze(network, spec.model, spec.freeze) if spec.freeze else ()
     network = network.to(device, memory_format=torch.channels_last)
     label = src.column("label").astype("int64")
@@ -132,6 +135,8 @@ def _criterion(
         class_weights(codes, len(known)) if spec.class_weights == "balanced" else None
         for codes, known in zip([label, *values.T], names, strict=True)
     ]
+    if not heads and ranks.size() > 1:
+        return SharedLoss(weights[0], spec.label_smoothing)
     if not heads:
         return nn.CrossEntropyLoss(weights[0], label_smoothing=spec.label_smoothing)
     return HeadsLoss(widths(classes, heads), weights, spec.label_smoothing)

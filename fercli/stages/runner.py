@@ -7,12 +7,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import __version__
 from ..errors import DataError, UsageError
+from ..learn import ranks
 from ..spec import Spec
-from ..store import Writer, check_stdout, check_writable, create_store, open_store
+from ..store import Block, Writer, check_stdout, check_writable, create_store, open_store
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Interface(Protocol):
@@ -64,6 +68,22 @@ class Log:
         self._interface.advance(rows)
 
 
+class Nowhere:
+    """Takes what a `Writer` takes and drops it: the output of a process that helps the one that writes."""
+
+    def start(self, kind: str, classes: Sequence[str], channels: Sequence[str] = ()) -> None:
+        """Drops it."""
+
+    def append(self, block: Block) -> None:
+        """Drops it."""
+
+    def document(self, name: str, value: Any) -> None:
+        """Drops it."""
+
+    def array(self, name: str, values: "np.ndarray") -> None:
+        """Drops it."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage: its name, its function, the kind of store that it reads, and the digests of files its settings name."""
@@ -104,6 +124,7 @@ def run_on_stores(
     dry_run: bool = False,
 ) -> Outcome:
     """Runs a stage over the rows of one store or several ("-": standard input) and commits its store to `output`."""
+    check_files(inputs)
     check_output(inputs, output)
     with open_store(inputs, stage.reads) as src:
         return run(
@@ -129,11 +150,14 @@ def run(
     `digests` gives the hex digests of the inputs; `chain` is the provenance that they bring.
     """
     outcome = Outcome(stage.name, output)
-    if not force and _is_current(output, stage.name, spec, digests):
+    if ranks.agreed(not force and _is_current(output, stage.name, spec, digests)):
         outcome.up_to_date = True
         return outcome
     if dry_run:
         outcome.dry_run = True
+        return outcome
+    if not ranks.writes():
+        stage.run(src, Nowhere(), spec, log)
         return outcome
     with create_store(output) as writer:
         stage.run(src, writer, spec, log)
@@ -178,6 +202,12 @@ def recorded_key(path: str) -> str | None:
     except (DataError, IndexError):
         return None
     return None if last["failed"] else last["key"]
+
+
+def check_files(inputs: Sequence[str]) -> None:
+    """Raises UsageError where several processes would read one standard input."""
+    if "-" in inputs:
+        ranks.check_alone("reading standard input", "write it to a file first, and name that")
 
 
 def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..errors import UsageError
+from ..errors import DataError, UsageError
+from ..learn import ranks
 from ..spec import Spec, option
 from ..store import Reader, Writer, create_store, open_store
 from .runner import Log, Stage
@@ -200,6 +201,7 @@ def fit(
         training = prepare(src, rows, spec, size, device, log)
         if not rows.choose:
             training.select = "last"
+        ranks.check_share(min(training.batches.sizes))
         _tell_oddities(training, rows, spec, log)
         _resume(training, run, checkpoint, spec, log)
         if spec.freeze:
@@ -259,6 +261,8 @@ def _resume(
 
     if checkpoint is None or checkpoint.force:
         return
+    if len(set(ranks.everyones(checkpoint.path.exists()))) > 1:
+        raise DataError(f"{checkpoint.path} is not seen by all processes: put -o where all machines of the run read it")
     if not checkpoint.path.exists():
         if checkpoint.resume:
             log.note(f"there is no {checkpoint.path} to resume: starting at epoch 1")
@@ -288,7 +292,7 @@ def _train(
     graphs, pace = capturable(training.batches, spec.compile), Pace()
     for epoch in training.epochs(last, rate, graphs, log.advance):
         log.note(_line(epoch, spec.epochs, rows, training.kept is epoch, training.select))
-        if checkpoint is not None and pace.due:
+        if checkpoint is not None and ranks.writes() and pace.due:
             with pace.keeping(), create_store(checkpoint.path) as writer:
                 training.save(writer, run)
         if _out_of_patience(training, spec):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..errors import SOME_ROWS_FAILED, UsageError
+from ..learn import ranks
 from ..stages import gate, predict, report, runner
 from ..stages.evaluate import EvalSpec, Evaluation, rows_of
 from ..stages.further import evaluate_with_heads
@@ -35,7 +36,12 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
     """
     spec = options.given(EvalSpec, arguments)
     failures: list[tuple[str, str]] = []
+    runner.check_files(inputs or ("-",))
+    if not model and not ranks.writes():
+        return  # the figures are the work of one
     evaluation = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
+    if evaluation is None:
+        return
     old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
     verdicts = gate.judge(evaluation, spec, old)
     if form == "json":
@@ -54,9 +60,11 @@ def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
         return evaluate_with_heads(predictions, spec)
 
 
-def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failures: list[tuple[str, str]]) -> Evaluation:
+def _labelled_first(
+    model: str, inputs: tuple[str, ...], spec: EvalSpec, failures: list[tuple[str, str]]
+) -> Evaluation | None:
     """Evaluates what `fer predict` makes of samples. A photo counts by its largest face; one that cannot be read
-    counts as wrong, is told and added to `failures`."""
+    counts as wrong, is told and added to `failures`. None in a process that helps the one that writes."""
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
@@ -70,6 +78,8 @@ def _labelled_first(model: str, inputs: tuple[str, ...], spec: EvalSpec, failure
             heads=predict.heads_told(model, data),
         )
         predict.store(data, model, path, settings, log)
+        if not ranks.writes():
+            return None
         failures += log.failures
         console.failures(log.failures)
         with open_store(path, "predictions") as predictions:

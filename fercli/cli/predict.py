@@ -58,6 +58,7 @@ def command(
     model = predict.model_path(model)
     spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
     form = form or _form_of(wanted.resume or output)
+    runner.check_files((*inputs, files_from) if inputs or files_from else ("-",))
     runner.check_output((*inputs, model), output, binary=form == "store")
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)

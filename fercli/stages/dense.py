@@ -21,10 +21,12 @@ def require_dense(src: Reader) -> None:
         )
 
 
-def pieces(block: Block, rows: int) -> Iterator[Block]:
-    """A block in parts of `rows` rows."""
-    for start in range(0, block_rows(block), rows):
-        yield take(block, slice(start, start + rows))
+def pieces(block: Block, rows: int, first: int = 0) -> Iterator[Block]:
+    """A block in parts of `rows` rows, or fewer at its ends: they begin anew at every multiple of `rows`, counted from
+    where the block's first row is number `first`.
+    """
+    for start in range(-(first % rows), block_rows(block), rows):
+        yield take(block, slice(max(start, 0), start + rows))
 
 
 def piece_rows(row_bytes: int) -> int:

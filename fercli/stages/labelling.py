@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..layouts import Source
 from ..layouts.files import is_image
 from ..layouts.video import Clip
+from ..learn import ranks
 from ..store import Block, Reader, block_rows, replacing
 from ..store.pipe import interrupts_held
 from ..text import counted
@@ -44,6 +45,9 @@ def write_rows(
     """
     _check(src, output, wanted)
     outcome = Outcome("predict", wanted.resume or output, failures=log.failures, facts=log.facts)
+    if not ranks.writes():
+        _help(src, model, spec, wanted, log)
+        return outcome
     with ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(_destination(output))
         predictor = Predictor.load(model, spec)
@@ -75,10 +79,22 @@ def write_rows(
     return outcome
 
 
+def _help(src: Reader | Sequence[Source], model: str, spec: PredictSpec, wanted: OutputSpec, log: Log) -> None:
+    """Labels this process's part for the process that writes."""
+    predictor = Predictor.load(model, spec)
+    stores = isinstance(src, Reader)
+    blocks = predictor.over_store(src, log) if stores else predictor.over_photos(_photos(src, wanted), log)
+    deque(blocks, maxlen=0)  # runs it: it yields nothing here
+
+
 def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec) -> None:
     """Raises before any work for outputs that cannot be."""
     if wanted.sort_by and not wanted.sort_into:
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
+    if wanted.resume:
+        ranks.check_alone("going on with a file", "leave torchrun or --resume out")
+    if not isinstance(src, Reader) and isinstance(src[0], Clip):
+        ranks.check_alone("labelling a video", "leave torchrun out")
     if wanted.resume and output != "-":
         raise UsageError(f"-o {output} and --resume {wanted.resume} both take the rows: leave one of them out")
     if isinstance(src, Reader):

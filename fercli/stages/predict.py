@@ -11,15 +11,17 @@ from .. import detectors, labels
 from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
+from ..learn import ranks
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX, HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 from .dense import GRADIENTS, pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
-from .faces import Photo, label_photos, photos_in
+from .faces import PHOTOS, Photo, label_photos, photos_in
 from .gradients import GradientsSpec, transform
 from .rows import UNSURE
 from .runner import Log, Outcome, Stage, run
+from .sharing import merged, mine
 from .tracks import Smoothing
 from .video import label_clips
 
@@ -166,7 +168,7 @@ class Predictor:
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
         else:
-            yield from self.over_crops(src, rows, label, log)
+            yield from merged(self.over_crops(src, _shared(src, rows, _ROWS), label, log), log)
 
     def over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
         """Prediction blocks for the crops in `rows` of a store, None for all.
@@ -179,11 +181,13 @@ class Predictor:
         smoothing = Smoothing(self.spec.smooth)
         if self.spec.smooth and not {"track", "time"} <= set(src.columns):
             raise UsageError(f"--smooth averages over the time of a video, and {src.name} has none: leave it out")
+        if self.spec.smooth:
+            ranks.check_alone("--smooth", "leave torchrun out")
         numbers = np.arange(src.rows) if rows is None else rows
         wanted = (*_KEPT, *self._attributes, *self.model.columns, "digest")
         columns = [name for name in wanted if name in src.columns]
         first = 0
-        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS)):
+        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS, first)):
             inputs = [block.pop(name) for name in self.model.columns]
             digests = block["digest"] if "digest" in block else make_digests(inputs[0])
             parent = numbers[first : first + len(digests)]
@@ -196,7 +200,14 @@ class Predictor:
             log.advance(len(digests))
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
-        """Prediction blocks for photos: see `faces.label_photos`."""
+        """Prediction blocks for photos: see `faces.label_photos`; of several processes, those of all in process 0."""
+        if ranks.size() == 1:
+            return self._label(photos, log)
+        known = list(photos)
+        numbers = mine(len(known), PHOTOS)
+        return merged(_numbered(self._label((known[number] for number in numbers), log), numbers), log)
+
+    def _label(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         if self.spec.smooth:
             raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
         found = label_photos(photos, self._search(log), self._answer_crops, log)
@@ -206,6 +217,7 @@ class Predictor:
         self, clips: Sequence[Clip], log: Log, pictures: bool = False
     ) -> Iterator[tuple[list[Photo], Block]]:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
+        ranks.check_alone("labelling a video", "leave torchrun out")
         found = label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
         return ((photos, withhold(block, self.spec.abstain)) for photos, block in found)
 
@@ -248,9 +260,10 @@ class Predictor:
     def _over_photos_of(
         self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log
     ) -> Iterator[Block]:
-        numbers = np.arange(src.rows) if rows is None else rows
-        for block in self.over_photos(_photos(src, rows, numbers, label, self._attributes), log):
-            yield {**block, "parent": numbers[block["parent"]]}
+        own = _shared(src, rows, PHOTOS)
+        numbers = np.arange(src.rows) if own is None else own
+        photos = _photos(src, own, numbers, label, self._attributes)
+        return merged(_numbered(self._label(photos, log), numbers), log)
 
     def _answer_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
         """Answers for gray crops, made into the channels and features that the model was trained on."""
@@ -311,6 +324,19 @@ def withhold(block: Block, least: float) -> Block:
     reasons = block["error"] if "error" in block else [""] * len(unsure)
     told = objects(UNSURE if doubt else reason for doubt, reason in zip(unsure, reasons, strict=True))
     return {**block, "predicted": np.where(unsure, -1, block["predicted"]).astype(np.int16), "error": told}
+
+
+def _shared(src: Reader, rows: np.ndarray | None, turn: int) -> np.ndarray | None:
+    """Those of `rows` of a store (None: all) that this process labels; None for all, see `sharing.mine`."""
+    if ranks.size() == 1:
+        return rows
+    return (np.arange(src.rows) if rows is None else rows)[mine(src.rows if rows is None else len(rows), turn)]
+
+
+def _numbered(blocks: Iterator[Block], numbers: np.ndarray) -> Iterator[Block]:
+    """Blocks whose `parent` counts some photos, with the photos' `numbers` (n,) instead."""
+    for block in blocks:
+        yield {**block, "parent": numbers[block["parent"]]}
 
 
 def _photos(

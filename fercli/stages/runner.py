@@ -204,7 +204,7 @@ def recorded_key(path: str) -> str | None:
     return None if last["failed"] else last["key"]
 
 
-def check_files(inputs: Sequence[str]) -> None:
+def check_files(inputs: Sequence[str | None]) -> None:
     """Raises UsageError where several processes would read one standard input."""
     if "-" in inputs:
         ranks.check_alone("reading standard input", "write it to a file first, and name that")

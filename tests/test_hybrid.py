@@ -48,7 +48,7 @@ def described(source: Path, target: Path, **settings: object) -> Path:
 
 def asked(model: Path, source: Path) -> np.ndarray:
     with open_store(source) as src:
-        predictor = predict.Predictor.load(model, PredictSpec(device="cpu"))
+        predictor = predict.Predictor.load(model, PredictSpec(device="cpu", precision="float32"))
         return np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])
 
 
@@ -96,7 +96,7 @@ def test_photos_get_the_features_that_the_training_faces_got(
     if not together:
         data = described(data, tmp_path / "two.h5", operator=operator)
     train(data, tmp_path / "m.h5", SPEC)
-    predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu"))
+    predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu", precision="float32"))
     images, _ = bands(126)
     answers = predictor._answer_crops(images, np.zeros((126, 16), np.uint8))
     assert answers["probability"] == pytest.approx(asked(tmp_path / "m.h5", data), abs=1e-6)
@@ -105,7 +105,7 @@ def test_photos_get_the_features_that_the_training_faces_got(
 def test_photos_are_not_answered_without_the_features(tmp_path: Path) -> None:
     data = write_bands(tmp_path / "data.h5", hog=np.zeros((126, 12), np.float32))
     train(data, tmp_path / "m.h5", SPEC)
-    predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu"))
+    predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu", precision="float32"))
     with pytest.raises(DataError) as error:
         predictor._answer_crops(bands(2)[0], np.zeros((2, 16), np.uint8))
     assert str(error.value) == (

@@ -72,7 +72,8 @@ def join() -> None:
     import torch
     from torch import distributed
 
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     try:
         board, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
         distributed.init_process_group(backend, store=board, rank=number, world_size=count, timeout=PATIENCE)

@@ -1,12 +1,13 @@
 """Networks that read HOG features beside the images: trained, resumed, saved and asked, for stores and for photos."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fercli.errors import DataError
+from fercli.errors import DataError, UsageError
 from fercli.learn.modelstore import load
 from fercli.models import alizadeh
 from fercli.ops.hog import FEATURES, hog
@@ -118,6 +119,13 @@ def test_training_without_the_features_names_the_command(plain: Path) -> None:
     assert refused(DataError, plain, SPEC) == (
         f"{plain} has no column 'hog', which alizadeh-shallow-hog reads beside the images: "
         f"add it with fer gradients --operator none --hog"
+    )
+
+
+@pytest.mark.parametrize("flag", ["mixup", "cutmix"])
+def test_pictures_are_not_mixed_beside_features_that_are_not(data: Path, flag: str) -> None:
+    assert refused(UsageError, data, dataclasses.replace(SPEC, **{flag: 0.2})) == (
+        f"--{flag} mixes pictures, and alizadeh-shallow-hog reads their hog besides: leave --{flag} out"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .. import models
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..learn import ranks
 from ..learn.augment import Augment
 from ..learn.batches import Batches
@@ -48,6 +48,9 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     with torch.device("meta"):  # shapes only
         reads = columns(make(len(src.classes), **arguments))
     check_features(src, spec.model, reads)
+    if reads[1:] and (spec.mixup or spec.cutmix):
+        flag, told = "--mixup" if spec.mixup else "--cutmix", " and ".join(reads[1:])
+        raise UsageError(f"{flag} mixes pictures, and {spec.model} reads their {told} besides: leave {flag} out")
     arguments |= {name: src.shape(name)[0] for name in reads[1:]}
     torch.manual_seed(epoch_seed(spec.seed, 0))
     network = make(len(src.classes), **arguments)

@@ -428,6 +428,7 @@ def test_a_fold_that_is_not_there_is_told(data: Path) -> None:
             "--search keeps one model and --fold keeps none: search first, and then type --fold",
         ),
         ({"patience": 3}, "--patience needs pictures beside the fold that is left out: add --holdout 0.1"),
+        ({"calibrate": True}, "--calibrate needs pictures beside the fold that is left out: add --holdout 0.1"),
     ],
 )
 def test_settings_that_do_not_go_together_are_told(settings: dict, message: str) -> None:

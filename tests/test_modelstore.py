@@ -13,7 +13,7 @@ from fercli import models
 from fercli.errors import DataError
 from fercli.learn import modelstore
 from fercli.learn.fuse import fold_norms
-from fercli.learn.modelstore import Card, load
+from fercli.learn.modelstore import Card, halved, load
 from fercli.models.inputs import columns
 from fercli.store import create_store, open_store
 from tests.learning import CLASSES
@@ -104,6 +104,15 @@ def test_half_the_precision_is_half_the_size(tmp_path: Path) -> None:
     expected, found = (loaded(path).probabilities((images,)) for path in (whole, half))
     assert found.dtype == np.float32
     assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_weights_too_large_for_half_precision_are_told() -> None:
+    with pytest.raises(DataError) as error:
+        halved(np.array([1.0, 7e4], np.float32), "norm.running_var")
+    assert str(error.value) == (
+        "norm.running_var holds values beyond 65,504, the largest in half precision: leave --half out"
+    )
+    assert halved(np.array([3]), "norm.num_batches_tracked").dtype == np.int64
 
 
 def test_a_temperature_divides_the_logits(tmp_path: Path) -> None:

@@ -126,6 +126,39 @@ def test_by_loss_the_lowest_is_kept(data: Path, tmp_path: Path) -> None:
     assert kept == min(one["validation_loss"] for one in found)
 
 
+def test_where_the_last_epochs_are_kept_the_best_of_them_is(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "m.h5", replaced(epochs=8, search=("lr=0.002,0.0",), select="last"))
+    found = candidates(tmp_path / "m.h5")
+    assert found[0]["validation_accuracy"] > found[1]["validation_accuracy"]
+    with open_store(tmp_path / "m.h5", "model") as model:
+        assert model.documents["model"]["metrics"]["validation_loss"] == found[0]["validation_loss"]
+
+
+def test_the_model_is_calibrated_and_halved_as_that_of_a_plain_training(data: Path, tmp_path: Path) -> None:
+    spec = replaced(calibrate=True, half=True, lr=0.002)
+    train(data, tmp_path / "plain.h5", dataclasses.replace(spec, search=()))
+    whole = dataclasses.replace(spec, search=("lr=0.002,0.0",))
+    train(data, tmp_path / "m.h5", whole)
+    with open_store(tmp_path / "m.h5", "model") as found, open_store(tmp_path / "plain.h5", "model") as alone:
+        ours, theirs = found.documents["model"]["temperature"], alone.documents["model"]["temperature"]
+        assert ours == theirs != 1
+        for name in alone.array_names():
+            assert found.array(name).dtype == alone.array(name).dtype
+            assert np.array_equal(found.array(name), alone.array(name)), name
+    for moment in (KillAt(2), KillAt(4), KillAt(1, "the temperature")):
+        with pytest.raises(Killed):
+            train(data, tmp_path / "cut.h5", whole, moment)
+    train(data, tmp_path / "cut.h5", whole)
+    assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "m.h5").read_bytes()
+
+
+def test_a_value_that_the_other_settings_refuse_is_told_before_any_work(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        train(data, tmp_path / "m.h5", replaced(optimizer="nesterov", search=("momentum=0.9,0",)))
+    assert str(error.value) == "--optimizer nesterov is nothing without momentum: raise --momentum, or type sgd"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5"]
+
+
 def test_a_run_cut_off_anywhere_and_rerun_gives_the_same_file(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "whole.h5")
     for moment in (KillAt(2), KillAt(2, "candidate "), KillAt(4), KillAt(1, "candidates "), KillAt(1, "candidate 4")):

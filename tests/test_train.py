@@ -115,6 +115,8 @@ def test_patience_stops_a_run_that_no_longer_improves(data: Path, tmp_path: Path
         {"optimizer": "sgd", "lr": 0.02, "schedule": "cosine", "warmup": 1.0, "class_weights": "balanced"},
         {"optimizer": "adamw", "precision": "bfloat16", "holdout": 0.2, "label_smoothing": 0.1},
         {"weight_decay": 1e-4, "dropout": 0.1, "normalise": "standard", "select": "loss"},
+        {"ema": 0.9, "sam": 0.05, "mixup": 0.2, "cutmix": 1.0, "clip": 1.0, "calibrate": True, "half": True},
+        {"optimizer": "sgd", "momentum": 0.0, "select": "last", "schedule": "onecycle", "ema": 0.5},
     ],
 )
 def test_a_run_cut_off_anywhere_and_resumed_gives_the_same_file(data: Path, tmp_path: Path, settings: dict) -> None:
@@ -240,6 +242,43 @@ def test_resume_without_a_checkpoint_starts_and_says_so(data: Path, tmp_path: Pa
     assert notes[0] == f"there is no {tmp_path / 'm.h5.checkpoint'} to resume: starting at epoch 1"
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(select="last"))
+    assert all("; validation loss " in note and "(best)" not in note for note in notes[:3])
+    assert notes[3].startswith("epoch 3 of 3 is kept: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"ema": 0.999}, "--ema 0.999 leaves 98 % of the first weights in the average of 18 steps: lower it"),
+        ({"warmup": 4.0}, "--warmup 4 is longer than the 3 epochs: the rate never reaches --lr"),
+    ],
+)
+def test_a_run_too_short_for_its_settings_is_told(data: Path, tmp_path: Path, settings: dict, note: str) -> None:
+    assert train(data, tmp_path / "m.h5", replaced(**settings))[0] == note
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"optimizer": "nesterov", "momentum": 0.0},
+            "--optimizer nesterov is nothing without momentum: raise --momentum, or type sgd",
+        ),
+        (
+            {"patience": 2, "select": "last"},
+            "--patience waits for a better epoch, and --select last keeps the last: leave one out",
+        ),
+        ({"clip": 0.0}, "--clip is 0.0, but it takes at least 1e-06"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told(settings: dict, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        replaced(**settings)
+    assert str(error.value) == message
+
+
 def test_standard_output_has_no_checkpoint() -> None:
     assert Checkpoint.beside("-") is None
     with pytest.raises(UsageError) as error:
@@ -259,7 +298,7 @@ def test_a_run_that_diverges_later_leaves_its_best_epoch(
     message = refused(DataError, data, replaced(optimizer="sgd", epochs=4))
     kept = tmp_path / "refused.h5.checkpoint"
     told = re.fullmatch(
-        rf"the loss is (nan|inf) in step \d of epoch 3: lower --lr; {kept} keeps the best epoch so far, ([12])", message
+        rf"the loss is (nan|inf) in step \d of epoch 3: lower --lr; {kept} keeps the model of epoch ([12])", message
     )
     assert told
     with open_store(kept, "model") as model:

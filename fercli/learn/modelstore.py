@@ -88,11 +88,22 @@ def save(
     if augment is not None:
         dst.document("augment", augment)
     for name, values in sorted(weights.items()):  # a resumed run holds them in another order
-        values = values.detach().cpu()
-        dst.array(f"weights/{name}", (values.half() if half and values.is_floating_point() else values).numpy())
+        stored = values.detach().cpu().numpy()
+        dst.array(f"weights/{name}", halved(stored, name) if half else stored)
     for name, series in history.items():
         dst.array(f"history/{name}", np.array(series, np.float64))
     dst.array("trained_on", trained_on)
+
+
+def halved(values: np.ndarray, name: str) -> np.ndarray:
+    """The weights `name` in float16; whole numbers as they are. Raises DataError where one is too large for that."""
+    if values.dtype != np.float32:
+        return values
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise DataError(f"{name} holds values beyond 65,504, the largest in half precision: leave --half out")
+    return half
 
 
 def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, heads: Sequence[str] = ()) -> Model:

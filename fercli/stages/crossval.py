@@ -36,6 +36,8 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     }  # all, before the work begins
     if not spec.holdout:
         log.note("no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out")
+    if spec.half:
+        log.note("--half is for a model, and --fold keeps none")
     with several(src, spec, checkpoint, log) as trainings:
         answers = _finished(trainings)
         for fold, (rows, tested) in parts.items():

@@ -2,6 +2,7 @@
 
 Settings are searched one after the other, and the best value of one is fixed for the next. Each candidate is a whole
 training with the same seed and the same validation rows; the model of the best of all is kept. One that diverges loses.
+Under --select last, which chooses no epoch, the accuracy of the last epochs chooses the candidate.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     from ..learn.rows import check_images, choose_rows
 
     axes = parse(spec.search)
+    for name, values in axes.items():  # what does not go with the other settings, before the work begins
+        for value in values:
+            replace(spec, search=(), **{name: value})
     check_images(src)
     rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     with several(src, spec, checkpoint, log) as trainings:
@@ -68,7 +72,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         if best is None:
             raise DataError("the loss of every candidate became no number: search a lower lr, or set one with --lr")
         with trainings.kept() as saved:
-            _copy(saved, dst)
+            _copy(saved, dst, spec.half)
             dst.document("model", {key: value for key, value in saved.documents["model"].items() if key != "run"})
     for number, one in enumerate(done):
         log.note(f"{one}{' (kept)' if number == best else ''}")
@@ -146,19 +150,26 @@ def _best(candidates: Sequence[Candidate], select: str) -> int | None:
     """Index of the best candidate; None where all diverged."""
     from ..learn.loop import best_epoch
 
+    judged = "accuracy" if select == "last" else select
     whole = [number for number, one in enumerate(candidates) if one.epoch is not None]
-    return whole[best_epoch([candidates[number] for number in whole], select)] if whole else None
+    return whole[best_epoch([candidates[number] for number in whole], judged)] if whole else None
 
 
 def _told(settings: Settings) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def _copy(saved: Reader, dst: Writer) -> None:
-    """A model store without its documents "model" and "provenance", and without the state of a run."""
+def _copy(saved: Reader, dst: Writer, half: bool = False) -> None:
+    """A model store without its documents "model" and "provenance", and without the state of a run.
+
+    `half`: its weights in half precision.
+    """
+    from ..learn.modelstore import halved
+
     dst.start("model", saved.classes, saved.channels)
     if "augment" in saved.documents:
         dst.document("augment", saved.documents["augment"])
     for name in saved.array_names():
         if not name.startswith("state/"):
-            dst.array(name, saved.array(name))
+            values = saved.array(name)
+            dst.array(name, halved(values, name) if half and name.startswith("weights/") else values)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..learn.rows import Rows
     from ..learn.training import Training
 
+#: Share of the first weights in their average, from which on it is told that the run is short for it.
+_FIRST = 0.05
+
 
 @dataclass(frozen=True)
 class TrainSpec(Spec):
@@ -43,7 +46,7 @@ class TrainSpec(Spec):
     weight_decay: float = option(0.0, "L2 penalty on the weights (adamw: decay apart from the gradient).", low=0)
     schedule: str = option("constant", "Learning rate over the steps.", choices=("constant", "cosine", "onecycle"))
     warmup: float = option(0.0, "Epochs over which the learning rate rises from 0.", low=0)
-    clip: float | None = option(None, "Longest gradient, the norm over all weights.", low=0)
+    clip: float | None = option(None, "Longest gradient, the norm over all weights.", low=1e-6)
     sam: float | None = option(
         None, "Take the gradient where the loss is highest, so far away: sharpness-aware.", low=0, metavar="RHO"
     )
@@ -100,14 +103,21 @@ class TrainSpec(Spec):
         super().__post_init__()
         if self.heads:
             self._check_heads()
-        if self.fold is None:
-            return
+        if self.optimizer == "nesterov" and not self.momentum:
+            raise UsageError("--optimizer nesterov is nothing without momentum: raise --momentum, or type sgd")
+        if self.patience and self.select == "last":
+            raise UsageError("--patience waits for a better epoch, and --select last keeps the last: leave one out")
+        if self.fold is not None:
+            self._check_fold()
+
+    def _check_fold(self) -> None:
         if self.fold != "all" and not re.fullmatch("[0-9]{1,5}", self.fold):
             raise UsageError(f"--fold is {self.fold!r}, but it takes the number of a fold, or all")
         if self.search:
             raise UsageError("--search keeps one model and --fold keeps none: search first, and then type --fold")
-        if self.patience and not self.holdout:
-            raise UsageError("--patience needs pictures beside the fold that is left out: add --holdout 0.1")
+        for name in ("patience", "calibrate"):
+            if getattr(self, name) and not self.holdout:
+                raise UsageError(f"--{name} needs pictures beside the fold that is left out: add --holdout 0.1")
 
     def _check_heads(self) -> None:
         for name in ("mixup", "cutmix", "votes", "teacher"):
@@ -123,6 +133,7 @@ class Checkpoint:
     resume: bool = False
     force: bool = False
     finished: list[Path] = field(default_factory=list)  # files of a run that has come to its end
+    keeps: int | None = None  # epoch whose model it holds
 
     @classmethod
     def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
@@ -142,17 +153,15 @@ class Checkpoint:
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
     """Trains on the labelled training rows of `src` and writes the model of the best epoch to `dst`.
 
-    After every epoch the run is kept in `checkpoint`, whole or not at all. On a CPU a run that was killed and resumed
-    ends with the bytes of one that was not. Raises DataError and UsageError for data that does not fit the settings,
-    for a checkpoint that is there unasked or of another run, and for a loss that is no number.
+    From time to time the run is kept in `checkpoint` (see `checkpoint.Pace`), whole or not at all. On a CPU a run that
+    was killed and resumed ends with the bytes of one that was not. Raises DataError and UsageError for data that does
+    not fit the settings, for a checkpoint that is there unasked or of another run, and for a loss that is no number.
     """
     from ..learn.rows import check_images, choose_rows
 
     check_images(src)
     rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     training = fit(src, rows, spec, identity(src, spec), log, checkpoint)
-    if spec.calibrate:
-        log.note(f"the temperature that makes probabilities come true in validation is {training.calibrate():.3f}")
     training.save(dst, half=spec.half)
     if checkpoint is not None:
         checkpoint.finished = [checkpoint.path]
@@ -186,7 +195,10 @@ def fit(
     log: Log,
     checkpoint: Checkpoint | None,
 ) -> "Training":
-    """Trains on `rows` to the end. `run` (see `identity`) is what a checkpoint that it goes on from has to be of."""
+    """Trains on `rows` to the end, and calibrates where that is asked for.
+
+    `run` (see `identity`) is what a checkpoint that it goes on from has to be of.
+    """
     import torch
 
     from ..learn.device import choose_device, gpu_memory
@@ -209,10 +221,21 @@ def fit(
         try:
             _train(training, run, checkpoint, spec, log)
         except Diverged as error:
-            if checkpoint is None or not training.history:
+            if checkpoint is None or checkpoint.keeps is None:
                 raise
-            raise Diverged(f"{error}; {checkpoint.path} keeps the best epoch so far, {training.kept.epoch}") from error
+            raise Diverged(f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}") from error
+    if spec.calibrate:
+        _calibrate(training, log)
     return training
+
+
+def _calibrate(training: "Training", log: Log) -> None:
+    from ..learn.calibrate import HIGHEST, LOWEST
+
+    temperature = training.calibrate()
+    log.note(f"the temperature that makes probabilities come true in validation is {temperature:.3f}")
+    if not 1.01 * LOWEST < temperature < 0.99 * HIGHEST:
+        log.note("no other was looked at beyond it: the validation rows are too few, or too alike, to calibrate by")
 
 
 def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
@@ -245,6 +268,12 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):
         log.note(f"--batch {batches.batch} is more than the {len(batches.labels)} training rows: a step takes them all")
+    steps = spec.epochs * len(batches)
+    if spec.ema and spec.ema**steps > _FIRST:
+        share = f"{100 * spec.ema**steps:.0f} %"
+        log.note(f"--ema {spec.ema:g} leaves {share} of the first weights in the average of {steps:,} steps: lower it")
+    if spec.warmup > spec.epochs:
+        log.note(f"--warmup {spec.warmup:g} is longer than the {spec.epochs} epochs: the rate never reaches --lr")
     missing = missing_classes(batches.labels, training.classes)
     if missing:
         log.note(f"no training row shows {', '.join(missing)}: the model will not answer so")
@@ -273,6 +302,7 @@ def _resume(
         if done > spec.epochs:
             raise UsageError(f"{checkpoint.path} is past epoch {done}: ask for --epochs {done} or more")
         training.resume(saved)
+    checkpoint.keeps = training.kept.epoch
     log.note(f"resuming after epoch {done} of {spec.epochs}")
 
 
@@ -291,10 +321,12 @@ def _train(
     log.total(max(0, last - len(training.history)) * rows)
     graphs, pace = capturable(training.batches, spec.compile), Pace()
     for epoch in training.epochs(last, rate, graphs, log.advance):
-        log.note(_line(epoch, spec.epochs, rows, training.kept is epoch, training.select))
+        best = training.kept is epoch and training.select != "last"
+        log.note(_line(epoch, spec, rows, best))
         if checkpoint is not None and ranks.writes() and pace.due:
             with pace.keeping(), create_store(checkpoint.path) as writer:
                 training.save(writer, run)
+            checkpoint.keeps = training.kept.epoch
         if _out_of_patience(training, spec):
             break
 
@@ -305,13 +337,13 @@ def _out_of_patience(training: "Training", spec: TrainSpec) -> bool:
     return len(training.history) - training.kept.epoch >= spec.patience
 
 
-def _line(epoch: "Epoch", epochs: int, rows: int, best: bool, select: str) -> str:
-    """What is told of an epoch. The fold that is left out chooses nothing, so no epoch is called the best on it."""
-    where, mark = ("the fold's", "") if select == "last" else ("validation", " (best)" if best else "")
+def _line(epoch: "Epoch", spec: TrainSpec, rows: int, best: bool) -> str:
+    """What is told of an epoch. Where nothing is held out, a fold that is left out stands for validation."""
+    where = "validation" if spec.fold is None or spec.holdout else "the fold's"
     return (
-        f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
+        f"epoch {epoch.epoch}/{spec.epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
         f"{where} loss {epoch.validation_loss:.4f}, accuracy {_percent(epoch.validation_accuracy)}"
-        f"{mark}; {rows / epoch.seconds:,.0f} images/s"
+        f"{' (best)' if best else ''}; {rows / epoch.seconds:,.0f} images/s"
     )
 
 

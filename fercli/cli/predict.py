@@ -49,6 +49,8 @@ def command(
     frame with the number of the face's track. A photo or frame without a face has a row that says so; one that cannot
     be read has a row with its error, and the exit code is 4 at the end.
 
+    torchrun --nproc-per-node N -m fercli predict labels in N processes, with a GPU each if there are any.
+
     \b
       fer predict photos/ > labels.jsonl
       fer predict -m model.h5 faces.h5 --split test -o predictions.h5

@@ -27,6 +27,8 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     pictures held out of the training rows; the fold that is left out never chooses. --fold 3 does one fold, and fer
     eval takes the stores of all of them.
 
+    torchrun --nproc-per-node N -m fercli train shares each batch among N processes, with a GPU each if there are any.
+
     \b
       fer train --recipe njoku faces.h5 -o model.h5
       fer train --model njoku --epochs 20 --holdout 0.1 faces.h5 -o model.h5

@@ -71,11 +71,12 @@ def join() -> None:
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     gpus = torch.cuda.is_available() and distributed.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     try:
-        board, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        board, number, count = next(rendezvous("env://", timeout=PATIENCE))
         distributed.init_process_group(backend, store=board, rank=number, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise DataError(f"the processes of this run could not meet: {error}") from error

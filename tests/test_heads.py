@@ -169,8 +169,8 @@ def test_a_checkpoint_without_the_head_is_not_gone_on_with(data: Path, tmp_path:
     with pytest.raises(UsageError) as error:
         train(data, tmp_path / "m.h5")
     assert str(error.value) == (
-        f"{tmp_path}/m.h5.checkpoint is of a run with --heads None, not gender: "
-        f"type --heads None to go on with it, or --force to start over"
+        f"{tmp_path}/m.h5.checkpoint is of a run without --heads: "
+        f"leave --heads out to go on with it, or --force to start over"
     )
 
 

@@ -178,8 +178,8 @@ def test_what_is_left_of_another_search_is_not_overwritten(data: Path, tmp_path:
     with pytest.raises(UsageError) as error:
         train(data, target, replaced(search=("lr=0,0.002",)))
     assert str(error.value) == (
-        f"{kept} is of a run with --search lr=0,0.002 dropout=0.1,0.5, not lr=0,0.002: "
-        f"type --search lr=0,0.002 dropout=0.1,0.5 to go on with it, or --force to start over"
+        f"{kept} is of a run with --search lr=0,0.002 --search dropout=0.1,0.5, not lr=0,0.002: "
+        f"type --search lr=0,0.002 --search dropout=0.1,0.5 to go on with it, or --force to start over"
     )
     notes = train(data, target, replaced(search=("lr=0,0.002",)), force=True)
     assert notes[0] == "candidate 1: lr 0.0"

@@ -191,6 +191,32 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(data: Path, unfinishe
     )
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({"votes": True}, {}, "is of a run with --votes: type --votes to go on with it"),
+        ({}, {"votes": True}, "is of a run without --votes: leave --votes out to go on with it"),
+        ({}, {"ema": 0.9}, "is of a run without --ema: leave --ema out to go on with it"),
+        ({"ema": 0.9}, {}, "is of a run with --ema 0.9: type --ema 0.9 to go on with it"),
+    ],
+)
+def test_what_is_to_be_typed_can_be_typed(tmp_path: Path, then: dict, now: dict, told: str) -> None:
+    votes = np.eye(3, dtype=np.float32)[np.arange(126) % 3]
+    data = write_bands(tmp_path / "data.h5", votes=votes)
+    with pytest.raises(Killed):
+        train(data, tmp_path / "refused.h5", replaced(**then), KillAt(8))
+    assert refused(UsageError, data, replaced(**now)) == (
+        f"{tmp_path}/refused.h5.checkpoint {told}, or --force to start over"
+    )
+
+
+def test_what_is_made_of_the_model_at_the_end_may_change(data: Path, unfinished: Path, tmp_path: Path) -> None:
+    spec = replaced(calibrate=True, half=True, patience=9)
+    assert train(data, tmp_path / "refused.h5", spec)[0] == "resuming after epoch 1 of 3"
+    train(data, tmp_path / "whole.h5", spec)
+    assert (tmp_path / "refused.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
 def test_a_checkpoint_of_other_data_is_refused(unfinished: Path, tmp_path: Path) -> None:
     other = write_bands(tmp_path / "other.h5", train=90)
     assert refused(UsageError, other, resume=True) == (

@@ -53,10 +53,10 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     for name, value in run["settings"].items():
         other = found["settings"].get(name)
         if other != value:
-            raise UsageError(
-                f"{src.name} is of a run with {flag_of(name)} {other}, not {value}: "
-                f"type {flag_of(name)} {other} to go on with it, or --force to start over"
-            )
+            told = f"without {flag_of(name)}" if other in (None, False) else f"with {_typed(name, other)}"
+            now = f", not {value}" if value not in (None, False, True) and other not in (None, False) else ""
+            mend = f"leave {flag_of(name)} out" if other in (None, False) else f"type {_typed(name, other)}"
+            raise UsageError(f"{src.name} is of a run {told}{now}: {mend} to go on with it, or --force to start over")
     if found.get("data") != run["data"]:
         raise UsageError(f"{src.name} is of a run on other data: name that data to go on, or --force to start over")
     if found.get("init") != run.get("init"):
@@ -64,6 +64,13 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
         raise UsageError(f"{src.name} is of a run that began when {init} held other weights: --force starts over")
     if found.get("teachers") != run.get("teachers"):
         raise UsageError(f"{src.name} is of a run that began when its teachers held other weights: --force starts over")
+
+
+def _typed(name: str, value: Any) -> str:
+    """How a setting is given on the command line; of a flag that repeats, `value` has all in one text."""
+    if value is True:
+        return flag_of(name)
+    return " ".join(f"{flag_of(name)} {one}" for one in str(value).split(" "))
 
 
 def series(history: list[Epoch]) -> dict[str, list[float]]:

@@ -239,16 +239,17 @@ def _calibrate(training: "Training", log: Log) -> None:
 
 
 def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
-    """What makes a run the same one: it may be told to go on for longer, unless the rate knows the end.
+    """What makes a run the same one: it may be told to go on for longer, unless the rate knows the end, and what is
+    made of its model at the end may change.
 
     Of several trainings in one run those that are done have come to their end, so they all know it.
     """
     from ..learn.weights import digest
 
     settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher", "heads")}
-    del settings["compile"]
+    del settings["compile"], settings["half"]
     if spec.fold is None and not spec.search:
-        del settings["patience"]
+        del settings["patience"], settings["calibrate"]
         if spec.schedule == "constant":
             del settings["epochs"]
     known: dict[str, Any] = {"init": digest(spec.init, spec.model)} if spec.init else {}

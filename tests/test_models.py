@@ -10,6 +10,7 @@ from torch import nn
 
 from fercli import models
 from fercli.errors import UsageError
+from fercli.models.blocks import convolution
 from fercli.models.inputs import columns
 from fercli.models.layers import Dropout
 
@@ -186,3 +187,21 @@ def test_dropout_follows_the_generator_and_not_the_memory_layout() -> None:
 def test_dropout_leaves_evaluation_alone() -> None:
     values = torch.rand(10, 10)
     assert torch.equal(Dropout(0.5).eval()(values), values)
+
+
+@every_model
+def test_no_narrow_convolution_of_one_pixel_has_a_stride(name: str) -> None:
+    """Its gradient on a CPU is not safe: see `blocks.convolution`."""
+    with torch.device("meta"):
+        network = models.build(name, size=96)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.in_channels < 16:
+            assert layer.stride == (1, 1)
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_strided_convolution_of_one_pixel_reads_every_second(side: int) -> None:
+    block = convolution(3, 4, 1, stride=2)
+    images = torch.rand(2, 3, side, side)
+    expected = nn.functional.conv2d(images, block.conv.weight, stride=2)
+    torch.testing.assert_close(block.conv(block.pick(images)), expected)

@@ -21,12 +21,17 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pad
     `padding` None keeps the side; `kernel` is odd. The convolution has no bias, which the normalisation would undo.
     """
     padding = kernel // 2 if padding is None else padding
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
-            norm=nn.BatchNorm2d(outputs),
-        )
+    first = {}
+    if kernel == 1 and stride > 1:
+        # Picks what the stride would. On a CPU, the gradient of a strided 1x1 convolution of fewer than 16 channels
+        # writes beyond its memory, and with 16 threads it crashes: https://github.com/uxlfoundation/oneDNN/issues/6035
+        first, stride = {"pick": nn.MaxPool2d(1, stride)}, 1
+    layers = OrderedDict(
+        **first,
+        conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
+        norm=nn.BatchNorm2d(outputs),
     )
+    return nn.Sequential(layers)
 
 
 def separable(inputs: int, outputs: int) -> nn.Module:

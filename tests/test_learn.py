@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from fercli.errors import DataError, UsageError
 from fercli.learn.augment import Augment
@@ -23,7 +24,7 @@ from fercli.learn.normalise import Normalise, statistics
 from fercli.learn.optimizer import Ascent, make_optimizer
 from fercli.learn.rows import choose_rows, make_digests
 from fercli.learn.schedule import learning_rate
-from fercli.learn.step import follow
+from fercli.learn.step import Rule, follow
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
 from fercli.store import objects, open_store
@@ -307,6 +308,21 @@ def test_the_steepest_place_near_by_is_left_as_it_was_found() -> None:
     assert weight.tolist() == pytest.approx([3.3, 4.4])
     ascent.return_()
     assert weight.tolist() == pytest.approx([3.0, 4.0])
+
+
+def test_normalisations_keep_the_statistics_of_the_weights_that_are_kept() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    optimizer = make_optimizer("sgd", network.parameters(), 0.0, momentum=0.0, beta2=0.9, weight_decay=0.0)
+    rule = Rule(
+        network, nn.Identity(), optimizer, nn.CrossEntropyLoss(), ascent=Ascent(network.parameters(), radius=0.5)
+    )
+    pixels = torch.rand(9, 1, 2, 2)
+    for _ in range(200):  # of a rate of 0, so the weights stay
+        rule.apply((pixels,), torch.arange(9) % 3, None)
+    mean = network[:2](pixels).mean(0).detach()
+    torch.testing.assert_close(network[2].running_mean, mean)
+    assert network[2].momentum == 0.1
 
 
 def test_a_cycle_rises_and_falls() -> None:

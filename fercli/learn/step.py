@@ -65,7 +65,8 @@ class Rule:
         if self.ascent is not None:
             self.ascent.climb()
             self.optimizer.zero_grad(set_to_none=True)
-            self._differentiate(self.loss(inputs, labels, mixed)[0])
+            with _statistics_held(self.network):
+                self._differentiate(self.loss(inputs, labels, mixed)[0])
             self.ascent.return_()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip, foreach=True)
@@ -78,6 +79,20 @@ class Rule:
         """Leaves the gradients of the whole batch in the weights."""
         loss.backward()
         ranks.sum_gradients(weight for group in self.optimizer.param_groups for weight in group["params"])
+
+
+@contextmanager
+def _statistics_held(network: nn.Module) -> Iterator[None]:
+    """Leaves the means and deviations that normalisations keep: they are to be those of the weights that are kept."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import torch
 from fercli.labels import EMOTIONS
 from fercli.learn.device import choose_precision
 from fercli.learn.modelstore import load
-from fercli.stages.predict import DEFAULT_MODEL, withhold
+from fercli.models.shipped import DEFAULT_MODEL
+from fercli.stages.predict import withhold
 from fercli.store import create_store, objects, open_store
 
 from .test_predict import fer, rows
@@ -129,3 +130,21 @@ def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path) -> No
     assert told["accuracy"] > 0.64
     stated = float(re.search(r"accuracy on PublicTest \| ([\d.]+) %", CARD).group(1))
     assert told["interval"][0] <= stated / 100 <= told["interval"][1]
+
+
+def test_training_begins_with_it_and_learns_from_it_by_its_name(faces: Path, tmp_path: Path) -> None:
+    flags = ("--epochs", "1", "--threads", "1")
+    _, told = fer("train", "--model", "residual", "--init", "default", *flags, faces, "-o", tmp_path / "m.h5")
+    assert "default gives 33 of 33 layers" in told
+    fer("train", "--model", "zhao-separable", "--teacher", "default", *flags, faces, "-o", tmp_path / "pupil.h5")
+    with open_store(tmp_path / "pupil.h5", "model") as pupil, open_store(DEFAULT_MODEL, "model") as model:
+        assert set(map(bytes, model.array("trained_on"))) < set(map(bytes, pupil.array("trained_on")))
+
+
+def test_its_recipe_asks_for_its_teachers_before_the_work(tmp_path: Path) -> None:
+    _, told = fer("recipe", "run", "default", "--data", "synthetic:70", "-o", tmp_path / "out", status=2)
+    assert told == (
+        "fer recipe run: error: recipe default takes teacher-1/model.h5, which is not there: train it first, or name another "
+        "(fer recipe show default tells of it)\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ import click
 
 from ..errors import SOME_ROWS_FAILED, UsageError
 from ..learn import ranks
+from ..models.shipped import model_path
 from ..stages import gate, predict, report, runner
 from ..stages.evaluate import EvalSpec, Evaluation, rows_of
 from ..stages.further import evaluate_with_heads
@@ -70,7 +71,7 @@ def _labelled_first(
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
         _, split = rows_of(data, spec.split)  # before the work, not after
         split = None if split == "all" else split
-        model, path = predict.model_path(model), f"{folder}/predictions.h5"
+        model, path = model_path(model), f"{folder}/predictions.h5"
         settings = predict.PredictSpec(
             split=split,
             keep="largest",

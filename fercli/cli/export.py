@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
+from ..models.shipped import model_path
 from ..stages.export import ExportSpec, export
-from ..stages.predict import model_path
 from ..stages.runner import Log
 from . import options
 from .console import Console

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..models.shipped import model_path
 from ..stages import labelling, predict, rows, runner, video
 from ..stages.opening import opened
 from ..stages.outputs import OutputSpec
@@ -57,7 +58,7 @@ def command(
       fer predict -m model.h5 clip.mp4 --smooth 0.5 -o labels.csv
       find . -name '*.jpg' -print0 | fer predict -m model.h5 --files-from - -0 --format csv
     """
-    model = predict.model_path(model)
+    model = model_path(model)
     spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
     form = form or _form_of(wanted.resume or output)
     runner.check_files((*inputs, files_from) if inputs or files_from else ("-",))

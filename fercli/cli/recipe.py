@@ -98,7 +98,7 @@ def run(
     """
     console = _begin("run")
     loaded = recipe.load(name).changed(assignments)
-    loaded.settings("train")  # before the work, not after
+    pipeline.check_models(loaded)  # before the work, not after
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:
         data = _look_without_keeping(loaded, sources)

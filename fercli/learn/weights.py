@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..models.shipped import model_path
 from ..store import open_store
 from . import modelstore, published
 from .safetensors import read_safetensors
@@ -30,7 +31,8 @@ class Weights:
 
 
 def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
-    """The weights that `--init` names: a model store, FILE.pth or .pt, FILE.safetensors, or "imagenet" for `model`.
+    """The weights that `--init` names: a model store, FILE.pth or .pt, FILE.safetensors, "default" for the model that
+    comes with the package, or "imagenet" for `model`.
 
     Raises DataError for what cannot be read or fetched, UsageError where nothing is published for the model.
     """
@@ -42,7 +44,7 @@ def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
     if suffix == ".safetensors":
         tensors, metadata = read_safetensors(Path(init))
         return Weights(init, tensors, _classes(metadata, init))
-    with open_store(init, "model") as src:
+    with open_store(model_path(init), "model") as src:
         tensors = {name: torch.from_numpy(values) for name, values in modelstore.read_weights(src).items()}
         return Weights(init, tensors, src.classes, src.array("trained_on"))
 
@@ -66,7 +68,7 @@ def digest(init: str, model: str) -> str:
         return published.of(model).sha256
     state = hashlib.blake2b(digest_size=16)
     try:
-        with open(init, "rb") as file:
+        with open(model_path(init), "rb") as file:
             while chunk := file.read(1 << 20):
                 state.update(chunk)
     except OSError as error:

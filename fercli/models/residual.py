@@ -50,7 +50,7 @@ def _network(
     layers["dropout"] = Dropout(dropout)
     layers["dense"] = nn.Linear(widths[-1], classes)
     for layer in nn.Sequential(layers).modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # for shapes alone torch loads its compiler, 1 s
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     for layer in nn.Sequential(layers).modules():
         if isinstance(layer, ResidualUnit):  # each unit begins as its shortcut (Goyal et al. 2017)

@@ -164,5 +164,5 @@ def _pooled(*widths: int) -> nn.Module:
 
 
 def _draw(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # for shapes alone torch loads its compiler, 1 s
         nn.init.normal_(layer.weight, 0, DEVIATION)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
+from ..models.shipped import DEFAULT
 from ..spec import flag_of
 from ..stages.split import SplitSpec
 from ..store import SPLIT_CODES, open_store
@@ -55,6 +56,17 @@ def ingest(recipe: Recipe, sources: Sequence[str], folder: str, force: bool = Fa
     """The step that reads the data into the first store, with the attributes that further heads are to learn."""
     attributes = flags({"attribute": recipe.settings("train").get("heads")})
     return Step("ingest", (*sources, *attributes, "-o", _store(folder, "ingest"), *_force(force)))
+
+
+def check_models(recipe: Recipe) -> None:
+    """Raises UsageError where the recipe does not train, or begins with or learns from a model that is not there."""
+    settings = recipe.settings("train")
+    for name in (settings.get("init"), *settings.get("teacher", ())):
+        if name not in (None, DEFAULT, "imagenet") and not os.path.exists(name):
+            raise UsageError(
+                f"recipe {recipe.name} takes {name}, which is not there: train it first, or name another "
+                f"(fer recipe show {recipe.name} tells of it)"
+            )
 
 
 def look(sources: Sequence[str], folder: str) -> Contents:

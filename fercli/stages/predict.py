@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Spec)
 
-DEFAULT = "default"
-DEFAULT_MODEL = Path(__file__).parents[1] / "weights" / "default.h5"
 #: Crops that are answered together: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
@@ -71,11 +69,6 @@ class PredictSpec(SearchSpec):
         choices=(AUTO, "float32", "bfloat16"),
     )  # fmt: skip
     device: str = option(AUTO, "Where the network runs.", choices=(AUTO, "cpu", "cuda"))
-
-
-def model_path(name: str | None) -> str:
-    """The file of a model: the one that comes with the package for None and for "default"."""
-    return str(DEFAULT_MODEL) if name in (None, DEFAULT) else name
 
 
 def store(

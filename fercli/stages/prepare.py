@@ -29,6 +29,7 @@ from ..learn.training import Training, class_weights
 from ..learn.transfer import head_of, transfer
 from ..learn.weights import read_weights
 from ..models.inputs import columns
+from ..models.shipped import model_path
 from ..ops.augment import Recipe
 from ..store import Reader, open_store
 from .runner import Log
@@ -115,7 +116,7 @@ def _teachers(src: Reader, spec: "TrainSpec", size: int, device: torch.device) -
     """The models whose answers are learnt. Raises DataError unless they take the same images to the same classes."""
     models = []
     for name in spec.teacher:
-        with open_store(name, "model") as store:
+        with open_store(model_path(name), "model") as store:
             model = load(store, device)
         ours, theirs = (src.channels, size, src.classes), (model.channels, model.card.size, model.classes)
         if ours != theirs or model.columns != ("image",):

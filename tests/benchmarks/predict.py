@@ -16,7 +16,7 @@ from fercli.learn.device import choose_device
 from fercli.learn.infer import BATCH, log_probabilities
 from fercli.learn.modelstore import load
 from fercli.learn.normalise import Normalise
-from fercli.stages.predict import model_path
+from fercli.models.shipped import model_path
 from fercli.store import open_store
 
 from . import machine

@@ -144,7 +144,7 @@ def test_training_begins_with_it_and_learns_from_it_by_its_name(faces: Path, tmp
 def test_its_recipe_asks_for_its_teachers_before_the_work(tmp_path: Path) -> None:
     _, told = fer("recipe", "run", "default", "--data", "synthetic:70", "-o", tmp_path / "out", status=2)
     assert told == (
-        "fer recipe run: error: recipe default takes teacher-1/model.h5, which is not there: train it first, or name another "
-        "(fer recipe show default tells of it)\n"
+        "fer recipe run: error: recipe default takes teacher-1/model.h5, which is not there: train it first, or name "
+        "another (fer recipe show default tells of it)\n"
     )
     assert not (tmp_path / "out").exists()

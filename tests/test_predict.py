@@ -168,19 +168,8 @@ def _damage_first_photo(source: Path, target: Path) -> None:
 
 def test_eval_of_a_model_is_eval_of_its_predictions(place):
     predicted, _ = fer("eval", "-m", place / "model.h5", place / "faces.h5", "--split", "test", "--json")
-    store = place / "test.h5"
-    fer(
-        "predict",
-        "-m",
-        place / "model.h5",
-        place / "faces.h5",
-        "--split",
-        "test",
-        "--precision",
-        "float32",
-        "-o",
-        store,
-    )
+    flags = ("--split", "test", "--precision", "float32")
+    fer("predict", "-m", place / "model.h5", place / "faces.h5", *flags, "-o", place / "test.h5")
     stored, _ = fer("eval", place / "test.h5", "--json")
     ours, theirs = json.loads(predicted), json.loads(stored)
     assert {**ours, "name": ""} == {**theirs, "name": ""}

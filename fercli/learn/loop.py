@@ -28,7 +28,10 @@ class Diverged(DataError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch gave. Loss and accuracy are means over its steps, with dropout, as the weights were at each."""
+    """What an epoch gave. Loss and accuracy are means over its steps, with dropout, as the weights were at each.
+
+    The accuracy of mixed pictures is that of the answer for the first of the two.
+    """
 
     epoch: int  # from 1
     loss: float

@@ -38,17 +38,17 @@ class Ascent:
 
     def __init__(self, parameters: Iterable[nn.Parameter], radius: float) -> None:
         self._parameters, self._radius = list(parameters), radius
-        self._moved: list[Tensor] = []
+        self._kept: list[Tensor] = []  # the weights as they were: a way back by subtraction would drift
 
     @torch.no_grad()
     def climb(self) -> None:
         """Moves the weights to there, by the gradients that they have."""
         gradients = [parameter.grad for parameter in self._parameters]
         length = torch.stack(torch._foreach_norm(gradients)).norm()
-        self._moved = torch._foreach_mul(gradients, self._radius / (length + 1e-12))
-        torch._foreach_add_(self._parameters, self._moved)
+        self._kept = [parameter.clone() for parameter in self._parameters]
+        torch._foreach_add_(self._parameters, torch._foreach_mul(gradients, self._radius / (length + 1e-12)))
 
     @torch.no_grad()
     def return_(self) -> None:
         """Moves the weights back."""
-        torch._foreach_sub_(self._parameters, self._moved)
+        torch._foreach_copy_(self._parameters, self._kept)

@@ -14,7 +14,10 @@ from .shared import share_of_mean
 
 @dataclass(frozen=True)
 class Teachers:
-    """Trained models, of whose softened probabilities the mean is learnt. They see the pictures as the pupil does."""
+    """Trained models, of whose softened probabilities the mean is learnt. They see the pictures as the pupil does.
+
+    `temperature` softens both sides; that by which a model's own probabilities were made to come true plays no part.
+    """
 
     models: Sequence[Model]
     weight: float  # of the teachers' answer, 0 to 1; the labels have the rest

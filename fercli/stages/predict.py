@@ -1,23 +1,24 @@
 """`fer predict`: the class probabilities of faces under a trained model, for stores and for photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import detectors, labels
+from .. import detectors
 from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..learn import ranks
-from ..spec import Spec, option
+from ..spec import option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX, HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 from .dense import GRADIENTS, pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import PHOTOS, Photo, label_photos, photos_in
+from .fitting import check_fit, past, translated
 from .gradients import GradientsSpec, transform
 from .rows import UNSURE
 from .runner import Log, Outcome, Stage, run
@@ -28,8 +29,6 @@ from .video import label_clips
 if TYPE_CHECKING:
     from ..learn.inputs import Inputs
     from ..learn.modelstore import Model
-
-S = TypeVar("S", bound=Spec)
 
 #: Crops that are answered together: few enough that the first rows appear soon.
 _ROWS = 512
@@ -128,7 +127,7 @@ class Predictor:
             raise UsageError("--flip mirrors pixels, and this model reads gradients or features too: leave it out")
         self.model, self.spec, self.classes = model, spec, model.classes
         self._trained_on = {digest.tobytes() for digest in model.trained_on}
-        self._gradients = list(_past(model.provenance, "gradients", GradientsSpec))
+        self._gradients = list(past(model.provenance, "gradients", GradientsSpec))
 
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
@@ -156,7 +155,7 @@ class Predictor:
         Raises DataError: no rows of the split asked for, images that the model does not take, labels that it lacks.
         """
         rows = self._rows(src)
-        label = _translated(self.model, src) if "label" in src.columns else None
+        label = translated(self.model, src) if "label" in src.columns else None
         log.total(src.rows if rows is None else len(rows))
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
@@ -221,7 +220,7 @@ class Predictor:
 
     def _search(self, log: Log) -> Search:
         """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
-        spec, cropped = self.spec, next(_past(self.model.provenance, "detect", DetectSpec), DetectSpec())
+        spec, cropped = self.spec, next(past(self.model.provenance, "detect", DetectSpec), DetectSpec())
         search = Search(
             DetectSpec(
                 detector=spec.detector,
@@ -348,53 +347,3 @@ def _photos(
             source = block["source"][place] if "source" in block else f"row {row}"
             yield Photo(source, lambda photo=photo: photo, carried)
         first += len(block[pixels])
-
-
-def check_fit(model: "Model", src: Reader) -> None:
-    """Raises DataError that says what to type unless the model takes the images of `src`."""
-    if "image" not in src.columns:
-        raise DataError(f"{src.name} holds no images to label: make a store of them with fer ingest")
-    if src.channels != model.channels:
-        hint = "make it gray with fer detect --detector none"
-        if model.channels == GRADIENTS:
-            hint = "run fer gradients first"
-        elif src.channels == GRADIENTS:
-            hint = "give the store that fer gradients was run on"
-        ours, theirs = " ".join(model.channels), " ".join(src.channels)
-        raise DataError(f"{src.name} has the channels {theirs}, and the model takes {ours}: {hint}")
-    size, (height, width) = model.card.size, src.shape("image")[:2]
-    if (height, width) != (size, size):
-        raise DataError(
-            f"{src.name} holds images of {width}x{height} pixels, and the model takes {size}x{size}: "
-            f"type fer detect --detector none --size {size}"
-        )
-    for name in model.columns[1:]:
-        if name not in src.columns:
-            raise DataError(
-                f"{src.name} has no column {name!r}, which the model reads beside the images: "
-                f"add it with fer gradients --operator none --{name}"
-            )
-        ours, theirs = model.card.arguments.get(name), src.shape(name)[0]
-        if ours != theirs:
-            raise DataError(f"{src.name} has {theirs} {name} features a face, and the model takes {ours}")
-
-
-def _translated(model: "Model", src: Reader) -> np.ndarray:
-    """(N,) int16: the labels of all rows among the model's classes. Classes that no row shows may be any."""
-    label = src.column("label")
-    shown = [code for code in np.unique(label) if code >= 0]
-    try:
-        known = labels.translation([src.classes[code] for code in shown], model.classes)
-    except DataError as error:
-        raise DataError(f"{src.name} has labels that the model does not know: {error}") from None
-    where = np.full(len(src.classes) + 1, -1, np.int16)  # the last for -1, unlabelled
-    where[shown] = known
-    return where[label]
-
-
-def _past(provenance: list[dict], stage: str, spec: type[S]) -> Iterator[S]:
-    """The settings with which a stage was run on the way to the model's data, the last run first."""
-    for entry in reversed(provenance):
-        if entry["stage"] == stage:
-            known = {field.name for field in fields(spec)}
-            yield spec(**{name: value for name, value in entry["spec"].items() if name in known})

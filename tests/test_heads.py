@@ -159,7 +159,7 @@ def test_a_run_with_heads_cut_off_and_resumed_gives_the_same_file(data: Path, tm
     with pytest.raises(Killed):
         train(data, tmp_path / "m.h5", spec, KillAt(8))  # six steps an epoch
     notes = train(data, tmp_path / "m.h5", spec)
-    assert notes[0] == "resuming after epoch 1 of 2"
+    assert "resuming after epoch 1 of 2" in notes
     assert (tmp_path / "m.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 

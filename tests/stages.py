@@ -21,6 +21,32 @@ class Notes(Silent):
         self.notes.append(text)
 
 
+class Killed(Exception):
+    """Stands for whatever ends a run at once."""
+
+
+class KillAt(Notes):
+    """An Interface that ends the run at its `step`-th batch, or at the `step`-th note that begins with `text`."""
+
+    def __init__(self, step: int, text: str = "") -> None:
+        super().__init__()
+        self.left, self.text = step, text
+
+    def advance(self, rows: int) -> None:
+        if not self.text:
+            self._count()
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        if self.text and text.startswith(self.text):
+            self._count()
+
+    def _count(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
 def write_samples(
     path: Path,
     photos: np.ndarray | Sequence[bytes],

@@ -27,35 +27,13 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import objects, open_store
 from tests.learning import CLASSES, bands, write_bands
-from tests.stages import Notes, run_stage
+from tests.stages import KillAt, Killed, Notes, run_stage
 
 torch.set_num_threads(1)
 
 SPEC = TrainSpec(epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, fold="all")
 ROWS = 60
 FOLDS = np.arange(ROWS, dtype=np.int16) // 4 % 3  # of 20 rows each
-
-
-class Killed(Exception):
-    """Stands for whatever ends a run at once."""
-
-
-class KillAt(Notes):
-    """An Interface that ends the run at its `step`-th batch, or at a note that begins with `text`."""
-
-    def __init__(self, step: int = -1, text: str = "none") -> None:
-        super().__init__()
-        self.left, self.text = step, text
-
-    def advance(self, rows: int) -> None:
-        self.left -= 1
-        if not self.left:
-            raise Killed
-
-    def note(self, text: str) -> None:
-        super().note(text)
-        if text.startswith(self.text):
-            raise Killed
 
 
 def train(
@@ -135,7 +113,7 @@ def test_the_last_epoch_is_kept_unless_pictures_are_held_out(data: Path, tmp_pat
     for holdout, epochs in ((0.0, 3), (0.2, 3)):
         spec = replaced(fold="0", holdout=holdout, epochs=epochs, lr=3e-3)
         with pytest.raises(Killed):  # before the checkpoint of the finished training is removed
-            train(data, tmp_path / "p.h5", spec, KillAt(text="fold 0: accuracy"), force=True)
+            train(data, tmp_path / "p.h5", spec, KillAt(1, "fold 0: accuracy"), force=True)
         with open_store(tmp_path / "p.h5.finished", "predictions") as finished:
             assert finished.rows == 20
         with open_store(data) as src:
@@ -278,7 +256,7 @@ def test_the_command_refuses_a_store_without_folds(call, tmp_path: Path) -> None
 def test_a_run_cut_off_anywhere_and_rerun_gives_the_same_file(data: Path, tmp_path: Path, settings: dict) -> None:
     spec = replaced(**settings)
     whole = train(data, tmp_path / "whole.h5", spec)
-    moments = (KillAt(step=2), KillAt(step=4), KillAt(text="fold 0: accuracy"), KillAt(text="fold 1: "), KillAt(step=5))
+    moments = (KillAt(2), KillAt(4), KillAt(1, "fold 0: accuracy"), KillAt(1, "fold 1: "), KillAt(5))
     for moment in moments:
         with pytest.raises(Killed):
             train(data, tmp_path / "cut.h5", spec, moment)
@@ -322,7 +300,7 @@ def test_a_killed_process_loses_nothing_but_time(data: Path, tmp_path: Path, mom
 def unfinished(data: Path, tmp_path: Path) -> Path:
     """The output of a run that was cut off in its second fold, of which two files are there."""
     with pytest.raises(Killed):
-        train(data, tmp_path / "cut.h5", SPEC, KillAt(step=10))
+        train(data, tmp_path / "cut.h5", SPEC, KillAt(10))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.h5.checkpoint", "cut.h5.finished", "data.h5"]
     return tmp_path / "cut.h5"
 

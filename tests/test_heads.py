@@ -16,8 +16,7 @@ from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 from tests import test_train
 from tests.learning import bands, write_bands
-from tests.stages import Notes
-from tests.test_train import KillAt, Killed
+from tests.stages import KillAt, Killed, Notes
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

@@ -15,37 +15,11 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import open_store
 from tests.learning import write_bands
-from tests.stages import Notes
+from tests.stages import KillAt, Killed, Notes
 
 torch.set_num_threads(1)
 
 SPEC = TrainSpec(epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, search=("lr=0,0.002", "dropout=0.1,0.5"))
-
-
-class Killed(Exception):
-    """Stands for whatever ends a run at once."""
-
-
-class KillAt(Notes):
-    """An Interface that ends the run at its `step`-th batch, or at the `step`-th note that begins with `text`."""
-
-    def __init__(self, step: int, text: str = "") -> None:
-        super().__init__()
-        self.left, self.text = step, text
-
-    def advance(self, rows: int) -> None:
-        if not self.text:
-            self._count()
-
-    def note(self, text: str) -> None:
-        super().note(text)
-        if self.text and text.startswith(self.text):
-            self._count()
-
-    def _count(self) -> None:
-        self.left -= 1
-        if not self.left:
-            raise Killed
 
 
 def train(source: Path, target: Path, spec: Spec = SPEC, heard: Notes | None = None, **checkpoint: bool) -> list[str]:

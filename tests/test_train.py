@@ -19,28 +19,11 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import create_store, objects, open_store
 from tests.learning import CLASSES, bands, write_bands
-from tests.stages import Notes
+from tests.stages import KillAt, Killed, Notes
 
 torch.set_num_threads(1)
 
 SPEC = TrainSpec(epochs=3, batch=16, lr=1e-3, device="cpu", seed=7)
-
-
-class Killed(Exception):
-    """Stands for whatever ends a run at once."""
-
-
-class KillAt(Notes):
-    """An Interface that ends the run at its `step`-th batch."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.left = step
-
-    def advance(self, rows: int) -> None:
-        self.left -= 1
-        if not self.left:
-            raise Killed
 
 
 def train(

@@ -120,3 +120,4 @@ if __name__ == "__main__":
     if ranks.writes():
         print(json.dumps(told))
     ranks.leave()
+    ranks.end(0)

@@ -41,6 +41,7 @@ def command(module, *arguments):
 def run(module, *arguments):
     """Exit status, standard output, and the lines of fer on standard error."""
     done = subprocess.run(command(module, *arguments), capture_output=True, text=True, timeout=SECONDS, env=ENVIRON)
+    print(done.stderr)  # pytest shows it where a test fails
     return done.returncode, done.stdout, said(done.stderr)
 
 

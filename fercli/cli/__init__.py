@@ -85,7 +85,7 @@ def main() -> NoReturn:
     """The console entry point."""
     _fill_closed_streams()
     console = Console()
-    sys.exit(_status(console))
+    ranks.end(_status(console))
 
 
 def _fill_closed_streams() -> None:
@@ -130,6 +130,8 @@ def _status(console: Console) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _told(console, error, f"{where}{error.strerror or error}", 1)
     except Exception as error:
+        if ranks.terminated():
+            return _told(console, error, ranks.LOST, 1)
         text = f"unexpected {type(error).__name__}: {error}; please report it with the output of --debug"
         return _told(console, error, text, 1)
 

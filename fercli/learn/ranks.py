@@ -8,10 +8,11 @@ something, so whoever changes what is done on the way there has to do so for all
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import DataError, UsageError
 
@@ -35,6 +36,7 @@ class _Run:
     place: int = 0  # number among the processes of this machine
     neighbours: int = 1  # processes of this machine
     board: Any = None  # where all processes read and write short notes
+    terminated: bool = False  # torchrun has told this process to end
 
 
 _run = _Run()
@@ -91,11 +93,29 @@ def leave() -> None:
     if _run.size > 1:
         from torch import distributed
 
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what another still meets no longer concerns this one
         distributed.destroy_process_group()
+
+
+def end(status: int) -> NoReturn:
+    """Ends this process with an exit status, one of several without Python's own farewell: threads of
+    torch.distributed that are still busy would abort it there, and a run that went well would count as lost."""
+    if _run.size == 1:
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+            stream.flush()
+    os._exit(status)
+
+
+def terminated() -> bool:
+    """Whether this process was told to end. That raised `Lost`, wherever it was; it may have become another error."""
+    return _run.terminated
 
 
 def _terminated(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the tidying up
+    _run.terminated = True
     raise Lost(LOST)
 
 

@@ -8,6 +8,7 @@ from .augment import Augment, transform
 from .heads import truth
 from .inputs import Inputs
 from .normalise import planes
+from .stored import Stored, Windows
 
 
 class Batches:
@@ -15,7 +16,8 @@ class Batches:
 
     inputs of N rows, images (N, H, W[, C]) uint8 first; labels (N,) integers, or (N, K) float32 shares of the classes,
     or (N, heads) integers of a network with several heads, -1 where that is unknown. All lie on the device, where the
-    batches are gathered; images that would not fit there are gathered in memory.
+    batches are gathered; images that would not fit there are gathered in memory, and what would not fit there either
+    is read window by window (see `stored`).
     """
 
     def __init__(
@@ -29,11 +31,18 @@ class Batches:
         augment: Augment | None = None,
     ) -> None:
         self.batch, self.seed, self.device, self.augment = batch, seed, device, augment
-        tensors = [torch.from_numpy(values) for values in inputs]
-        fit = device.type == "cpu" or sum(values.nbytes for values in tensors) < torch.cuda.mem_get_info(device)[0] / 2
-        self.inputs = tuple(values.to(device) if fit else values for values in tensors)
+        self.hold(inputs)
         labels = torch.from_numpy(labels)
         self.labels = (labels.float() if labels.is_floating_point() else labels.long()).to(device)
+
+    def hold(self, inputs: Inputs) -> None:
+        """Takes these for the inputs of the N rows."""
+        self._windows = Windows(inputs) if isinstance(inputs[0], Stored) else None
+        if self._windows is None:
+            inputs = [torch.as_tensor(values) for values in inputs]
+            if self.device.type == "cpu" or sum(one.nbytes for one in inputs) < _free(self.device) / 2:
+                inputs = [values.to(self.device) for values in inputs]
+        self.inputs = tuple(inputs)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
@@ -47,7 +56,7 @@ class Batches:
     @property
     def resident(self) -> bool:
         """Whether the inputs lie on the device."""
-        return self.inputs[0].device.type == self.device.type
+        return self._windows is None and self.inputs[0].device.type == self.device.type
 
     @property
     def sizes(self) -> list[int]:
@@ -60,7 +69,14 @@ class Batches:
     def order(self, epoch: int) -> Tensor:
         """(N,) int64, in memory: every row once."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        if self._windows is not None:
+            return torch.from_numpy(self._windows.order(generator, self.sizes))
         return torch.from_numpy(generator.permutation(len(self.labels)))
+
+    def close(self) -> None:
+        """Ends an epoch, whole or cut off."""
+        if self._windows is not None:
+            self._windows.close()
 
     def draw(self, epoch: int) -> dict[str, Tensor]:
         """What augmentation draws for the N rows in an epoch, in memory; see `Augment.draw`."""
@@ -68,8 +84,14 @@ class Batches:
 
     def gather(self, where: Tensor, drawn: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         """The inputs and labels of rows `where` (B,), on the device, the images transformed by what was `drawn`."""
-        at = where if self.resident else where.to("cpu")
-        images, *others = (values[at].to(self.device) for values in self.inputs)
+        at = where if self.resident else where.cpu()
+        taken = [values[at] for values in self.inputs] if self._windows is None else self._windows.take(at.numpy())
+        images, *others = (values.to(self.device) for values in taken)
         if self.augment is not None:
             images = transform(planes(images), {name: values[where] for name, values in drawn.items()})
         return (images, *others), self.labels[where]
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of the GPU's memory that nobody uses."""
+    return torch.cuda.mem_get_info(device)[0]

@@ -20,31 +20,36 @@ def log_probabilities(
     batch: int | None = None,
     temperature: float = 1.0,
     widths: Sequence[int] = (),
+    part: slice = slice(None),
 ) -> np.ndarray:
     """(N, K) float32, natural logarithms of the class probabilities of N rows, from logits divided by `temperature`.
 
     Of a network with several heads, `widths` tell the classes of each: (N, sum of the widths), head by head. Only the
-    first is divided.
+    first is divided. Of the rows only a `part` is answered.
     Runs where `network` is, which is left in evaluation mode. The last bits of a row may differ with the number of rows
     it runs beside, since libraries choose their kernels by it.
     """
-    logits = torch.cat(list(answers_of(network, normalise, inputs, batch))).float()
+    logits = torch.cat(list(answers_of(network, normalise, inputs, batch, part))).float()
     first, *further = logits.split(list(widths), dim=1) if widths else (logits,)
     parts = [first / temperature, *further]
     return torch.cat([part.log_softmax(1) for part in parts], dim=1).cpu().numpy()
 
 
 def answers_of(
-    network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, batch: int | None = None
+    network: nn.Module,
+    normalise: Callable[[Tensor], Tensor],
+    inputs: Inputs,
+    batch: int | None = None,
+    part: slice = slice(None),
 ) -> Iterator[Tensor]:
-    """What `network` makes of the rows, `batch` of them at a time (see BATCH) and in order, on its device."""
+    """What `network` makes of a `part` of the rows, in order and `batch` at a time (see BATCH), on its device."""
     network.eval()
     device = next(network.parameters()).device
     batch = batch or BATCH[device.type]
-    for start in range(0, len(inputs[0]), batch):
-        yield answer(
-            network, normalise, [torch.as_tensor(values[start : start + batch]).to(device) for values in inputs]
-        )
+    first, stop, _ = part.indices(len(inputs[0]))
+    for start in range(first, stop, batch):
+        rows = slice(start, min(start + batch, stop))
+        yield answer(network, normalise, [torch.as_tensor(values[rows]).to(device) for values in inputs])
 
 
 def loss_and_accuracy(log_probability: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor, nn
 
-Inputs = Sequence[np.ndarray | Tensor]
+from .stored import Stored
+
+Inputs = Sequence[np.ndarray | Tensor | Stored]
 
 
 def answer(network: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Sequence[Tensor]) -> Tensor:

@@ -95,9 +95,7 @@ def train(
 def _answers(network: nn.Module, rule: Rule, inputs: Inputs) -> np.ndarray:
     """Log-probabilities of the rows of `inputs`, of which each process answers its part."""
     return answered(
-        lambda part: log_probabilities(
-            network, rule.normalise, [values[part] for values in inputs], widths=rule.widths
-        ),
+        lambda part: log_probabilities(network, rule.normalise, inputs, widths=rule.widths, part=part),
         len(inputs[0]),
     )
 

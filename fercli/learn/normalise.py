@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .stored import PIECE, Stored
+
 #: Of the pixels of ImageNet, red green blue in 0 to 255: what the published weights were trained with (torchvision).
 IMAGENET = ([255 * 0.485, 255 * 0.456, 255 * 0.406], [255 * 0.229, 255 * 0.224, 255 * 0.225])
 
@@ -36,23 +38,25 @@ def planes(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float()
 
 
-def statistics(images: np.ndarray, kind: str) -> tuple[list[float], list[float]]:
+def statistics(images: np.ndarray | Stored, kind: str) -> tuple[list[float], list[float]]:
     """Mean and deviation a channel for `Normalise`, of training images (N, H, W[, C]) uint8.
 
     "unit" brings pixels to 0..1 whatever the images; "standard" brings their mean to 0 and their deviation to 1;
     "imagenet" does so to those of ImageNet, channel by channel, of which gray has the means.
     """
-    channels = 1 if images.ndim == 3 else images.shape[3]
+    channels = 1 if len(images.shape) == 3 else images.shape[3]
     if kind == "imagenet":
         mean, deviation = IMAGENET
         return (mean, deviation) if channels == len(mean) else ([float(np.mean(mean))], [float(np.mean(deviation))])
     if kind == "unit":
         return [0.0] * channels, [255.0] * channels
-    values = np.arange(256)
+    values, histograms = np.arange(256), np.zeros((channels, 256), np.int64)  # exact, and no float copy of the images
+    for start in range(0, len(images), PIECE):
+        pixels = images[start : start + PIECE].reshape(-1, channels)
+        for counts, level in zip(histograms, pixels.T, strict=True):
+            counts += np.bincount(level, minlength=256)
     mean, deviation = [], []
-    for channel in range(channels):
-        pixels = images if images.ndim == 3 else images[..., channel]
-        counts = np.bincount(pixels.reshape(-1), minlength=256)  # exact, and never a float copy of the images
+    for counts in histograms:
         centre = float(counts @ values / counts.sum())
         spread = float(np.sqrt(counts @ (values - centre) ** 2 / counts.sum()))
         mean.append(centre)

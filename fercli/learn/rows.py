@@ -193,15 +193,3 @@ def read_digests(src: Reader) -> np.ndarray:
 def make_digests(images: np.ndarray) -> np.ndarray:
     """(N, 16) uint8 of images (N, H, W[, C])."""
     return np.frombuffer(b"".join(map(image.digest, images)), np.uint8).reshape(-1, 16)
-
-
-def read_inputs(src: Reader, columns: Sequence[str], rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The `columns` of `rows`, ascending, one array each, without a second copy in memory."""
-    inputs = {name: np.empty((len(rows), *src.shape(name)), src.column(name, 0, 0).dtype) for name in columns}
-    done = 0
-    for block in src.blocks(columns, rows):
-        size = len(block["image"])
-        for name, values in inputs.items():
-            values[done : done + size] = block[name]
-        done += size
-    return tuple(inputs.values())

@@ -135,12 +135,15 @@ class Epochs:
     def run(self, epoch: int, rates: Sequence[float]) -> Iterator[int]:
         """The steps of an epoch, yielding the rows of each when it is launched. `rates`: one learning rate a step."""
         self._begin(epoch, rates)
-        for step, size in enumerate(self.batches.sizes):
-            if self.batches.device.type == "cpu":
-                for group in self.rule.optimizer.param_groups:
-                    group["lr"] = rates[step]
-            self._launch(size)
-            yield size
+        try:
+            for step, size in enumerate(self.batches.sizes):
+                if self.batches.device.type == "cpu":
+                    for group in self.rule.optimizer.param_groups:
+                        group["lr"] = rates[step]
+                self._launch(size)
+                yield size
+        finally:
+            self.batches.close()
 
     def _begin(self, epoch: int, rates: Sequence[float]) -> None:
         drawn = {"order": self.batches.order(epoch), "rate": torch.tensor(rates, dtype=torch.float32)}

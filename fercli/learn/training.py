@@ -82,7 +82,7 @@ class Training:
         size += rows[1] * row_bytes(prefix, rule.normalise, shown, False)
         if size > FROZEN_BYTES:
             return f"{anew}their results would take {size / 1e9:.1f} GB, more than {FROZEN_BYTES / 1e9:g} GB"
-        self.batches.inputs = (compute(prefix, rule.normalise, self.batches.inputs, rule.bfloat16),)
+        self.batches.hold((compute(prefix, rule.normalise, self.batches.inputs, rule.bfloat16),))
         self.validation = ((compute(prefix, rule.normalise, shown, False),), labels)
         self.rule = replace(rule, network=behind, normalise=nn.Identity())
         return f"the frozen layers are computed once: {size / 1e6:,.1f} MB"

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
                 future.cancel()
 
 
-def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Iterator[T]:
+def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Generator[T, None, None]:
     """The items, made by a thread of their own while the caller is busy with those before; at most `ahead` wait.
 
     With `latest` the thread never waits either, and the oldest item that waits gives way to a new one. What `items`

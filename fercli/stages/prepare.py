@@ -21,9 +21,10 @@ from ..learn.mix import Mix
 from ..learn.modelstore import Card, load
 from ..learn.normalise import Normalise, statistics
 from ..learn.optimizer import Ascent, make_optimizer
-from ..learn.rows import Rows, check_features, read_digests, read_inputs
+from ..learn.rows import Rows, check_features, read_digests
 from ..learn.shared import SharedLoss, share_norms
 from ..learn.step import Rule
+from ..learn.stored import WINDOW, Stored, read_inputs
 from ..learn.teach import Teachers
 from ..learn.training import Training, class_weights
 from ..learn.transfer import head_of, transfer
@@ -61,6 +62,11 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     network = network.to(device, memory_format=torch.channels_last)
     label = src.column("label").astype("int64")
     inputs = read_inputs(src, reads, rows.train)
+    if isinstance(inputs[0], Stored):
+        size_of = sum(column.nbytes for column in inputs)
+        log.note(
+            f"the training rows take {size_of / 1e9:.1f} GB: they are read, and shuffled, {WINDOW / 1e9:g} GB at a time"
+        )
     mean, deviation = statistics(inputs[0], spec.normalise)
     recipe = src.documents.get("augment")
     criterion = _criterion(label[rows.train], values[rows.train], src.classes, heads, spec).to(device)

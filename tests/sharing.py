@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fercli.cli import end
 from fercli.learn import ranks
 from fercli.learn.augment import Augment
 from fercli.learn.batches import Batches
@@ -120,4 +121,4 @@ if __name__ == "__main__":
     if ranks.writes():
         print(json.dumps(told))
     ranks.leave()
-    ranks.end(0)
+    end(0)

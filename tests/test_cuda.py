@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from fercli import detectors
+from fercli.detectors import _weights
+from fercli.learn import stored
 from fercli.ops.augment import Recipe
+from fercli.ops.geometry import overlap
 from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 
 from .learning import write_bands
+from .test_mtcnn import noise, random_cascade, write_weights
 from .test_train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
@@ -63,6 +68,26 @@ def test_a_teacher_is_heard_in_a_captured_step(data: Path, tmp_path: Path) -> No
         dataclasses.replace(SPEC, teacher=(str(tmp_path / "t.h5"),), model="zhao-separable", dropout=None),
     )
     assert np.isfinite(losses(tmp_path / "p.h5")).all()
+
+
+def test_rows_that_do_not_fit_are_learnt_from_windows(data: Path, tmp_path: Path, monkeypatch) -> None:
+    for name, value in {"MOST": 0, "WINDOW": 20_000, "BLOCK": 2_000}.items():
+        monkeypatch.setattr(stored, name, value)
+    for device in ("cuda", "cpu"):
+        train(data, tmp_path / f"{device}.h5", dataclasses.replace(SPEC, device=device, epochs=2))
+    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05, abs=0.02)
+
+
+def test_mtcnn_finds_on_a_gpu_what_it_finds_on_a_cpu(tmp_path: Path) -> None:
+    _weights.cascade.cache_clear()
+    weights = str(write_weights(tmp_path / "w.h5", random_cascade()))
+    photos = [noise(64, 90), noise(97, 61, 2), noise(5, 5), noise(640, 480, 3)]
+    there, here = (detectors.load("mtcnn", 15, None, weights, device).detect_many(photos) for device in ("cuda", "cpu"))
+    for ours, theirs in zip(there, here, strict=True):
+        assert abs(len(ours.box) - len(theirs.box)) <= 0.05 * len(theirs.box)  # scores at a threshold may cross it
+        if len(theirs.box):
+            best = overlap(theirs.box[:, None].astype(float), ours.box).max(axis=1)
+            assert (best > 0.9).mean() > 0.9
 
 
 def test_two_heads_are_learnt_in_a_captured_step(tmp_path: Path) -> None:

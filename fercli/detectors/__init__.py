@@ -28,6 +28,9 @@ class Detector(ABC):
     """What a detector offers. One instance is used by one thread at a time."""
 
     takes_weights = False  # whether it reads a file of weights
+    takes_device = (
+        False  # whether it can compute on a GPU; its constructor then has a fourth argument, torch's name of it
+    )
     takes_margin = True  # whether a margin around its box shows more of the face: not if the box is the whole image
     has_landmarks = False  # whether it tells where eyes, nose and mouth are
 
@@ -58,11 +61,18 @@ def best() -> str:
     return "mtcnn" if available() else "haar"
 
 
-def load(name: str, min_face: int, confidence: float | None = None, weights: str | None = None) -> Detector:
-    """A new detector. Raises UsageError for a name that is none, and for weights that it does not take."""
+def find(name: str) -> type[Detector]:
+    """The detector of a name. Raises UsageError for a name that is none."""
     if name not in names():
         raise UsageError(f"there is no detector {name!r}; {nearest(name, names())}")
-    kind = importlib.import_module(f".{name}", __name__).Detector
+    return importlib.import_module(f".{name}", __name__).Detector
+
+
+def load(
+    name: str, min_face: int, confidence: float | None = None, weights: str | None = None, device: str = "cpu"
+) -> Detector:
+    """A new detector, which computes on `device` if it can choose. UsageError: no such name, or it takes no weights."""
+    kind = find(name)
     if weights and not kind.takes_weights:
         raise UsageError(f"the detector {name} takes no --weights: leave them out, or name the detector they are of")
-    return kind(min_face, confidence, weights)
+    return kind(min_face, confidence, weights, device) if kind.takes_device else kind(min_face, confidence, weights)

@@ -17,7 +17,6 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for the fastest kernels pays
         torch.set_float32_matmul_precision("high")  # as convolutions compute by default
         if ranks.size() > 1:
             return _own_gpu()

@@ -8,11 +8,10 @@ something, so whoever changes what is done on the way there has to do so for all
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
 
@@ -95,17 +94,6 @@ def leave() -> None:
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what another still meets no longer concerns this one
         distributed.destroy_process_group()
-
-
-def end(status: int) -> NoReturn:
-    """Ends this process with an exit status, one of several without Python's own farewell: threads of
-    torch.distributed that are still busy would abort it there, and a run that went well would count as lost."""
-    if _run.size == 1:
-        sys.exit(status)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
-            stream.flush()
-    os._exit(status)
 
 
 def terminated() -> bool:

@@ -54,6 +54,7 @@ class SearchSpec(Spec):
     detect_every: int = option(
         6, "Frames of a video from one search for faces to the next; in between they are followed.", low=1
     )
+    device: str = option(AUTO, "Where mtcnn computes.", choices=(AUTO, "cpu", "cuda"))
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Search:
     """Finds and crops the faces of a photo; safe in threads, each of which gets a detector of its own."""
 
     def __init__(self, spec: DetectSpec) -> None:
-        """Raises UsageError: a detector without landmarks to align by, or `--weights` for one that takes none."""
+        """Raises UsageError: a detector without landmarks to align by, `--weights` for one that takes none, or a GPU
+        that is not there.
+        """
         self.spec = replace(spec, detector=chosen(spec))
         self._own = threading.local()
         detector = self._detector()
@@ -151,8 +154,17 @@ class Search:
     def _detector(self) -> detectors.Detector:
         if not hasattr(self._own, "detector"):
             spec = self.spec
-            self._own.detector = detectors.load(spec.detector, spec.min_face, spec.confidence, spec.weights)
+            self._own.detector = detectors.load(
+                spec.detector, spec.min_face, spec.confidence, spec.weights, self._device()
+            )
         return self._own.detector
+
+    def _device(self) -> str:
+        if not detectors.find(self.spec.detector).takes_device:
+            return "cpu"
+        from ..learn.device import choose_device  # and with it torch, which others do without
+
+        return str(choose_device(self.spec.device))
 
 
 def chosen(spec: SearchSpec) -> str:

@@ -67,7 +67,7 @@ class PredictSpec(SearchSpec):
         AUTO, "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it.",
         choices=(AUTO, "float32", "bfloat16"),
     )  # fmt: skip
-    device: str = option(AUTO, "Where the network runs.", choices=(AUTO, "cpu", "cuda"))
+    device: str = option(AUTO, "Where the network runs, and mtcnn.", choices=(AUTO, "cpu", "cuda"))
 
 
 def store(
@@ -232,6 +232,7 @@ class Predictor:
                 min_face=spec.min_face,
                 size=self.model.card.size,
                 detect_every=spec.detect_every,
+                device=spec.device,
             )
         )
         if spec.detector == AUTO:

@@ -108,6 +108,7 @@ def fit(
     size, device = check_images(src), choose_device(spec.device)
     if spec.threads:
         torch.set_num_threads(spec.threads)
+    torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for a GPU's fastest kernels pays
     with gpu_memory(spec.batch):
         training = prepare(src, rows, spec, size, device, log)
         if not rows.choose:

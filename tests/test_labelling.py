@@ -491,3 +491,13 @@ def test_two_runs_at_once(predict, photos, tmp_path):
         assert error_of(predict(photos, "--resume", rows), 1) == (
             f"another run writes to {rows}: wait for it, or name another --resume"
         )
+
+
+def test_a_dry_run_looks_at_the_model(predict, photos, tmp_path):
+    status, rows, message = predict(photos, "-n")
+    assert (status, rows) == (0, [])
+    assert message.startswith("fer predict: standard output would be written")
+    (tmp_path / "other.h5").write_bytes(b"no store")
+    status, rows, message = predict("-m", tmp_path / "other.h5", photos, "-n")
+    assert (status, rows) == (1, [])
+    assert message.startswith(f"fer predict: error: {tmp_path / 'other.h5'} is not a fercli store (not HDF5)")

@@ -412,3 +412,8 @@ def test_a_damaged_augmentation_is_refused(tmp_path: Path) -> None:
 def test_the_settings_are_there_without_torch() -> None:
     code = "import sys; from fercli.stages import train, predict; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], check=True)
+
+
+def test_what_changes_nothing_is_told(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=1, teacher_weight=0.7, temperature=4.0))
+    assert notes[:2] == [f"--{name} without --teacher changes nothing" for name in ("teacher-weight", "temperature")]

@@ -76,6 +76,7 @@ def command(
             force, dry_run = arguments["force"], arguments["dry_run"]
             outcome = predict.store(src, model, output, spec, log, force=force, dry_run=dry_run)
         elif arguments["dry_run"]:
+            predict.Predictor.load(model, spec)  # which says what is wrong with it
             outcome = runner.Outcome("predict", output, dry_run=True)
         else:
             outcome = labelling.write_rows(src, model, output, form, spec, wanted, log)

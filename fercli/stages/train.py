@@ -165,6 +165,9 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
     batches = training.batches
     if spec.freeze and not spec.init:
         log.note("--freeze without --init keeps convolutions that were never trained")
+    for name in ("teacher_weight", "temperature"):
+        if not spec.teacher and getattr(spec, name) != getattr(TrainSpec, name):
+            log.note(f"--{name.replace('_', '-')} without --teacher changes nothing")
     if rows.unlabelled:
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):

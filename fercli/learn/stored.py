@@ -91,10 +91,11 @@ class Windows:
 
     def take(self, where: np.ndarray) -> list[Tensor]:
         """The values of each column at the places `where` (n,), of one step."""
-        if not np.isin(where[:1], self._places).all():
+        at = np.searchsorted(self._places, where)
+        if at[0] == len(self._places) or self._places[at[0]] != where[0]:  # the first step of the next window
             self._places, self._values = next(self._coming)
-        at = torch.from_numpy(np.searchsorted(self._places, where))
-        return [values[at] for values in self._values]
+            at = np.searchsorted(self._places, where)
+        return [values[torch.from_numpy(at)] for values in self._values]
 
     def close(self) -> None:
         """Ends what the last order began: the thread reads no further."""

@@ -29,7 +29,9 @@ from tests.learning import bands, write_bands
 torch.set_num_threads(1)
 
 SECONDS = 120  # after which a run is taken to hang
-TRAIN = {"model": "njoku", "epochs": 3, "batch": 15, "dropout": 0.0, "device": "cpu", "threads": 1, "seed": 4}
+# Plain descent: Adam divides by what is near nothing, and so makes a last bit that differs by the processor grow.
+TRAIN = {"model": "njoku", "epochs": 3, "batch": 15, "dropout": 0.0, "optimizer": "sgd", "lr": 0.02}
+TRAIN |= {"device": "cpu", "threads": 1, "seed": 4}
 
 
 def command(module, *arguments):

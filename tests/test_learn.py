@@ -16,7 +16,7 @@ from fercli.errors import DataError, UsageError
 from fercli.learn.augment import Augment
 from fercli.learn.batches import Batches
 from fercli.learn.calibrate import fit_temperature
-from fercli.learn.device import choose_device, gpu_memory
+from fercli.learn.device import MemoryFull, choose_device, device_errors
 from fercli.learn.infer import log_probabilities, loss_and_accuracy
 from fercli.learn.loop import Epoch, best_epoch
 from fercli.learn.mix import Mix
@@ -257,9 +257,37 @@ def test_cuda_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("batch", "hint"), [(64, "type --batch 32"), (1, "type --device cpu")])
 def test_a_full_gpu_is_told(batch: int, hint: str) -> None:
-    with pytest.raises(DataError) as error, gpu_memory(batch):
+    with pytest.raises(MemoryFull) as error, device_errors(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert str(error.value) == f"the GPU's memory is full at --batch {batch}: {hint}"
+
+
+def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
+    with pytest.raises(MemoryFull) as error, device_errors(64):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    assert str(error.value) == "the GPU's memory is full at --batch 64: type --batch 32"
+
+
+def test_full_memory_is_told() -> None:
+    with pytest.raises(MemoryFull) as error, device_errors(64):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert str(error.value) == "the memory is full at --batch 64: type --batch 32"
+
+
+def test_a_gpu_that_is_gone_is_told() -> None:
+    with pytest.raises(DataError) as error, device_errors(64):
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+    assert str(error.value) == (
+        "the GPU no longer answers (CUDA error: unspecified launch failure): type the same command again"
+    )
+
+
+def test_other_errors_of_torch_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="^mat1 and mat2"), device_errors(64):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
 @given(scale=st.floats(0.2, 5), seed=st.integers(0, 100))

@@ -307,11 +307,23 @@ def test_a_run_that_diverges_later_leaves_its_best_epoch(
     message = refused(DataError, data, replaced(optimizer="sgd", epochs=4))
     kept = tmp_path / "refused.h5.checkpoint"
     told = re.fullmatch(
-        rf"the loss is (nan|inf) in step \d of epoch 3: lower --lr; {kept} keeps the model of epoch ([12])", message
+        rf"the loss is (nan|inf) in step \d of epoch 3: lower --lr; {kept} keeps the model of epoch ([12]): "
+        rf"to begin with that, add --init {kept} and name another -o",
+        message,
     )
     assert told
     with open_store(kept, "model") as model:
         assert model.documents["model"]["metrics"]["epoch"] == int(told[2])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_step_of_one_row_that_cannot_be_normalised_is_told(tmp_path: Path, batch: int) -> None:
+    data = write_bands(tmp_path / "odd.h5", train=7, val=3)
+    assert refused(UsageError, data, replaced(model="alizadeh-shallow", dropout=None, batch=batch)) == (
+        f"--batch {batch} leaves a step of one row, and alizadeh-shallow normalises over the rows of a step: "
+        f"type --batch 3 or more"
+    )
+    train(data, tmp_path / "three.h5", replaced(model="alizadeh-shallow", dropout=None, batch=3, epochs=1))
 
 
 def test_same_command_same_bytes(data: Path, tmp_path: Path) -> None:

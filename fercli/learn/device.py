@@ -1,4 +1,4 @@
-"""Where the network runs and how it computes, and the sentence for a GPU whose memory is full."""
+"""Where the network runs and how it computes, and the sentences for memory that is full and a GPU that is gone."""
 
 import contextlib
 from collections.abc import Iterator
@@ -51,11 +51,32 @@ def _multiplies_bfloat16() -> bool:
         return False
 
 
+class MemoryFull(DataError):
+    """There is no memory for a batch."""
+
+
 @contextlib.contextmanager
-def gpu_memory(batch: int) -> Iterator[None]:
-    """Turns torch's error of a full GPU, met while working in batches of `batch`, into a DataError that says so."""
+def device_errors(batch: int) -> Iterator[None]:
+    """Turns what torch raises where memory is full, met while working in batches of `batch`, into MemoryFull, and what
+    it raises where a GPU is gone into a DataError.
+    """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        hint = f"type --batch {batch // 2}" if batch > 1 else "type --device cpu"
-        raise DataError(f"the GPU's memory is full at --batch {batch}: {hint}") from error
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)):
+            hint = f"type --batch {batch // 2}" if batch > 1 else "type --device cpu"
+            raise MemoryFull(f"the GPU's memory is full at --batch {batch}: {hint}") from error
+        if "DefaultCPUAllocator" in reason:
+            hint = f"type --batch {batch // 2}" if batch > 1 else "end other programs"
+            raise MemoryFull(f"the memory is full at --batch {batch}: {hint}") from error
+        if "CUDA error" in reason:
+            raise DataError(f"the GPU no longer answers ({reason}): type the same command again") from error
+        raise
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those in whose handling it was met: the end of a capture may hide that memory was full in it."""
+    while error is not None:
+        yield error
+        error = error.__context__

@@ -53,6 +53,11 @@ class Model:
     heads: tuple[Head, ...] = ()
 
     @property
+    def device(self) -> torch.device:
+        """Where it answers."""
+        return next(self.network.parameters()).device
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads, "image" first."""
         return columns(self.network)

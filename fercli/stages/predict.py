@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..learn.inputs import Inputs
     from ..learn.modelstore import Model
 
-#: Crops that are answered together: few enough that the first rows appear soon.
+#: Crops whose answers become a block, where a pass takes no more: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
 _KEPT = ("source", "split", "box", "score", "frame", "time", "track")
@@ -140,6 +140,18 @@ class Predictor:
             return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
 
     @property
+    def _batch(self) -> int:
+        """Faces a pass through the network."""
+        from ..learn.infer import BATCH
+
+        return self.spec.batch or BATCH[self.model.device.type]
+
+    @property
+    def _piece(self) -> int:
+        """Crops of a store whose answers become a block."""
+        return max(_ROWS, self._batch)
+
+    @property
     def heads(self) -> dict[str, tuple[str, ...]]:
         """The classes of the further heads that are to answer, by name."""
         return {head.name: head.classes for head in self.model.heads}
@@ -160,7 +172,7 @@ class Predictor:
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
         else:
-            yield from merged(self.over_crops(src, _shared(src, rows, _ROWS), label, log), log)
+            yield from merged(self.over_crops(src, _shared(src, rows, self._piece), label, log), log)
 
     def over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
         """Prediction blocks for the crops in `rows` of a store, None for all.
@@ -179,7 +191,7 @@ class Predictor:
         wanted = (*_KEPT, *self._attributes, *self.model.columns, "digest")
         columns = [name for name in wanted if name in src.columns]
         first = 0
-        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, _ROWS, first)):
+        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, self._piece, first)):
             inputs = [block.pop(name) for name in self.model.columns]
             digests = block["digest"] if "digest" in block else make_digests(inputs[0])
             parent = numbers[first : first + len(digests)]
@@ -286,16 +298,15 @@ class Predictor:
 
     def _answer(self, inputs: "Inputs", digests: np.ndarray) -> Block:
         """The columns digest, probability, predicted and seen of N rows with digests (N, 16), and those of heads."""
-        from ..learn.device import gpu_memory
-        from ..learn.infer import BATCH
+        from ..learn.device import device_errors
 
         if not len(digests):
             answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
         else:
-            with gpu_memory(self.spec.batch or BATCH["cuda"]):
-                answers = self.model.answers(inputs, self.spec.batch)
+            with device_errors(self._batch):
+                answers = self.model.answers(inputs, self._batch)
                 if self.spec.flip:
-                    mirrored = self.model.answers((np.ascontiguousarray(inputs[0][:, :, ::-1]),), self.spec.batch)
+                    mirrored = self.model.answers((np.ascontiguousarray(inputs[0][:, :, ::-1]),), self._batch)
                     answers = [(one + other) / 2 for one, other in zip(answers, mirrored, strict=True)]
         probability, *further = answers
         told = dict(zip(self.heads, further, strict=True))

@@ -100,7 +100,7 @@ def fit(
     """
     import torch
 
-    from ..learn.device import choose_device, gpu_memory
+    from ..learn.device import MemoryFull, choose_device, device_errors
     from ..learn.loop import Diverged
     from ..learn.rows import check_images
     from .prepare import prepare
@@ -109,24 +109,40 @@ def fit(
     if spec.threads:
         torch.set_num_threads(spec.threads)
     torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for a GPU's fastest kernels pays
-    with gpu_memory(spec.batch):
-        training = prepare(src, rows, spec, size, device, log)
-        if not rows.choose:
-            training.select = "last"
-        ranks.check_share(min(training.batches.sizes))
-        _tell_oddities(training, rows, spec, log)
-        _resume(training, run, checkpoint, spec, log)
-        if spec.freeze:
-            log.note(training.compute_frozen())
-        try:
+    try:
+        with device_errors(spec.batch):
+            training = prepare(src, rows, spec, size, device, log)
+            if not rows.choose:
+                training.select = "last"
+            _check_steps(training, spec)
+            _tell_oddities(training, rows, spec, log)
+            _resume(training, run, checkpoint, spec, log)
+            if spec.freeze:
+                log.note(training.compute_frozen())
             _train(training, run, checkpoint, spec, log)
-        except Diverged as error:
-            if checkpoint is None or checkpoint.keeps is None:
-                raise
-            raise Diverged(f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}") from error
+    except (Diverged, MemoryFull) as error:
+        if checkpoint is None or checkpoint.keeps is None:
+            raise
+        raise type(error)(
+            f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}: "
+            f"to begin with that, add --init {checkpoint.path} and name another -o"
+        ) from error
     if spec.calibrate:
         _calibrate(training, log)
     return training
+
+
+def _check_steps(training: "Training", spec: TrainSpec) -> None:
+    """Raises UsageError where a step has too few rows for the processes, or one for a mean over rows."""
+    from torch import nn
+
+    smallest = min(training.batches.sizes)
+    ranks.check_share(smallest)
+    if smallest == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in training.network.modules()):
+        raise UsageError(
+            f"--batch {spec.batch} leaves a step of one row, and {spec.model} normalises over the rows of a step: "
+            f"type --batch 3 or more"
+        )
 
 
 def _calibrate(training: "Training", log: Log) -> None:

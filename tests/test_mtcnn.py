@@ -228,6 +228,45 @@ def test_without_the_package_a_sentence_says_what_to_install(monkeypatch: pytest
     )
 
 
+@pytest.mark.usefixtures("package")
+def test_auto_is_haar_where_the_package_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_package, "folder", lambda: tmp_path)
+    assert detectors.best() == "haar"  # of an older layout
+    for name in _package.NETWORKS:
+        (tmp_path / f"{name}.lz4").touch()
+    assert detectors.best() == "mtcnn"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert detectors.best() == "haar"  # without lz4
+
+
+def _damage_kept() -> Path:
+    store = _package.kept()
+    store.parent.mkdir(parents=True, exist_ok=True)
+    store.write_bytes(b"half a sto")
+    return store
+
+
+def test_kept_weights_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _damage_kept()
+    monkeypatch.setattr(_package, "folder", lambda: None)
+    assert detectors.best() == "haar"
+    with pytest.raises(DataError) as caught:
+        detectors.load("mtcnn", 32)
+    assert str(caught.value) == (
+        f"{store}, where the weights of mtcnn are kept, cannot be read: "
+        f"delete it, and pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+    )
+
+
+@pytest.mark.usefixtures("package")
+def test_kept_weights_that_cannot_be_read_are_made_anew() -> None:
+    store = _damage_kept()
+    assert detectors.best() == "mtcnn"
+    assert detectors.load("mtcnn", 40).detect(noise(20, 20)).box.shape == (0, 4)
+    with open_store(store, "model") as src:
+        assert len(src.arrays("weights")) == 50
+
+
 def test_a_file_other_than_the_published_one_is_not_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_package, "folder", lambda: tmp_path)
     with pytest.raises(DataError) as caught:

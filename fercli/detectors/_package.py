@@ -3,7 +3,11 @@
 import importlib.util
 from pathlib import Path
 
-from ..store import cached
+from ..errors import DataError
+from ..store import cached, open_store
+
+#: The networks, each in a file of the package of its own.
+NETWORKS = ("pnet", "rnet", "onet")
 
 
 def kept() -> Path:
@@ -17,6 +21,17 @@ def folder() -> Path | None:
     return Path(found.origin).parent / "assets" / "weights" if found and found.origin else None
 
 
+def complete() -> bool:
+    """Whether the package has the files of all networks, which older ones lack, and lz4 is there to open them."""
+    place = folder()
+    files = [place / f"{name}.lz4" for name in NETWORKS] if place else []
+    return bool(files) and all(file.is_file() for file in files) and importlib.util.find_spec("lz4") is not None
+
+
 def available() -> bool:
-    """Whether weights are at hand without a file being named."""
-    return kept().is_file() or folder() is not None
+    """Whether weights can be read without a file being named."""
+    try:
+        with open_store(kept(), "model"):
+            return True
+    except DataError:
+        return complete()

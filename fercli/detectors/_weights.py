@@ -52,14 +52,24 @@ def cascade(path: str | None) -> Cascade:
     Raises DataError: no weights at hand, a store of another kind or damaged, another version of the package's files.
     """
     with _lock:  # one thread fills the cache
-        store = Path(path) if path else _package.kept()
-        if not path and not store.is_file():
-            network = _from_package()
-            _keep(network, store)
-        else:
-            with open_store(store, "model") as src:
-                network = _from_store(src)
+        network = _from_file(Path(path)) if path else _kept()
     return network.eval().requires_grad_(False)
+
+
+def _kept() -> Cascade:
+    """Those of the store in the cache folder, which is made of the package where it is missing or cannot be read."""
+    store = _package.kept()
+    if store.is_file():
+        try:
+            return _from_file(store)
+        except DataError as error:
+            if not _package.complete():
+                raise DataError(
+                    f"{store}, where the weights of mtcnn are kept, cannot be read: delete it, and {_INSTALL}"
+                ) from error
+    network = _from_package()
+    _keep(network, store)
+    return network
 
 
 def _from_package() -> Cascade:
@@ -113,6 +123,11 @@ def _keep(network: Cascade, store: Path) -> None:
             dst.document("provenance", [])
     except (OSError, DataError):
         return  # a cache that cannot be written is no loss: the package is there
+
+
+def _from_file(store: Path) -> Cascade:
+    with open_store(store, "model") as src:
+        return _from_store(src)
 
 
 def _from_store(src: Reader) -> Cascade:

@@ -117,6 +117,42 @@ def test_a_folder_of_films(tmp_path):
     ]  # fmt: skip
 
 
+def test_films_of_one_name_keep_apart(tmp_path):
+    """Nor does a name that a film gets replace that of another clip."""
+    clips = [Clip("x/a.avi"), Clip("y/a.avi"), Clip("x/b.webm"), Clip("b.webm.mp4")]
+    out = films(str(tmp_path / "out"), clips, "-", Log())
+    for number, clip in enumerate(clips, 1):
+        out.add([frame(clip, 0.0, 50 * number)])
+    assert out.close() == f"4 videos to {tmp_path}/out"
+    found = {path.name: shown(path) for path in (tmp_path / "out").glob("[ab]*")}
+    assert found == {
+        "a.avi": near([50]),
+        "a-42aee1c7.avi": near([100]),
+        "b.webm.mp4": near([150]),
+        "b.webm-d0fb9050.mp4": near([200]),
+    }
+
+
+def test_a_clip_that_is_named_twice_is_one_film(tmp_path):
+    clip = Clip("x/a.avi")
+    out = films(str(tmp_path / "out"), [clip, clip], "-", Log())
+    out.add([frame(clip, 0.0, 50)])
+    out.close()
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [".fer-pictures", "a.avi"]
+
+
+def test_a_folder_that_holds_the_clip(tmp_path):
+    """Whether its own film would replace it, or that of another clip of its name."""
+    made = Clip(tmp_path / "out" / "a.avi")
+    films(str(tmp_path / "out"), [made], "-", Log())
+    Path(made.path).write_bytes(b"a video")
+    for clips in ([made], [Clip("x/a.avi"), made]):
+        with pytest.raises(UsageError) as caught:
+            films(str(tmp_path / "out"), clips, "-", Log())
+        assert str(caught.value) == f"{made.path} is both input and output: name another folder with --annotate"
+    assert Path(made.path).read_bytes() == b"a video"
+
+
 def test_a_run_that_fails_leaves_the_older_film(tmp_path):
     clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
     target.write_bytes(b"older")

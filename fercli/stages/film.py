@@ -15,6 +15,7 @@ from ..ops import draw
 from ..store import check_writable
 from ..text import counted
 from .annotate import FLAG, faces_of, own_folder
+from .faces import Unique
 from .outputs import Labelled, Output
 from .runner import Log
 
@@ -39,14 +40,25 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log) -> Output:
             raise UsageError("frames are binary and standard output is a terminal: pipe them into ffplay or ffmpeg")
         return RawFrames(clips[0], log)
     if not single:
-        folder = own_folder(out)
-        return Films({clip.path: folder / _name_of(clip) for clip in clips}, clips)
+        folder, unique = own_folder(out), Unique()
+        names = {clip.path: _name_of(clip) for clip in clips}
+        targets = {path: folder / unique(name, path) for path, name in names.items()}
+        _check_apart(targets, "folder")
+        return Films(targets, clips)
     if Path(out).suffix.lower() not in CODECS:
         raise UsageError(f"{FLAG} {out} is of a kind that is not written: end it in {', '.join(CODECS)}")
-    if os.path.exists(out) and os.path.exists(clips[0].path) and os.path.samefile(out, clips[0].path):
-        raise UsageError(f"{out} is both input and output: name another file with {FLAG}")
+    targets = {clips[0].path: Path(out)}
+    _check_apart(targets, "file")
     check_writable(Path(out), FLAG)
-    return Films({clips[0].path: Path(out)}, clips)
+    return Films(targets, clips)
+
+
+def _check_apart(targets: dict[str, Path], kind: str) -> None:
+    """Raises UsageError where what is to be written is there, and is one of the clips."""
+    clips = [path for path in targets if os.path.exists(path)]
+    for target in targets.values():
+        if target.exists() and any(os.path.samefile(target, path) for path in clips):
+            raise UsageError(f"{target} is both input and output: name another {kind} with {FLAG}")
 
 
 def _name_of(clip: Clip) -> str:

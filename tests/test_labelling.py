@@ -17,8 +17,9 @@ from fercli.cli import main
 from fercli.errors import DataError
 from fercli.layouts import open_source
 from fercli.ops import draw
-from fercli.stages import contact, labelling
+from fercli.stages import contact, faces, labelling
 from fercli.stages.contact import ContactSheet
+from fercli.stages.detect import DetectSpec, Search
 from fercli.stages.faces import Photo, photos_in
 from fercli.stages.outputs import Labelled, OutputSpec
 from fercli.stages.predict import PredictSpec
@@ -409,6 +410,27 @@ def test_runs_that_go_on(predict, photos, tmp_path, form):
     assert "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 could not be read\n" in messages
     faces = data.count(b'"ok"' if form == "jsonl" else b",ok,")
     assert f"fer predict: a sheet of {faces} faces in {tmp_path}/sheet.png\n" in messages
+
+
+def test_large_photos_come_out_a_few_at_a_time(monkeypatch):
+    """And none beside photos of the next turn of another process."""
+
+    def answer(crops, digests):
+        count = len(crops)
+        return {"probability": np.ones((count, 1), np.float32), "predicted": np.zeros(count, np.int16)}
+
+    def batches(*sides):
+        data = [photo(0, (side, side)) if side else b"torn" for side in sides]
+        photos = [Photo("", lambda one=one: one) for one in data]
+        found = faces.label_photos(photos, Search(DetectSpec(detector="none")), answer, Log("skip"))
+        return [len(block["source"]) for block in found]
+
+    monkeypatch.setattr(faces, "PIXELS", 100 * 100)
+    assert batches(*[50] * 9) == [4, 4, 1]
+    assert batches(10, 0, 200, 10, 200) == [3, 2]
+    assert batches(*[10] * 30, 100, *[10] * 34) == [31, 1, 32, 1]
+    assert batches(*[0] * 33) == [32, 1]
+    assert batches() == []
 
 
 def test_rows_of_other_photos_are_kept(predict, photos, tmp_path):

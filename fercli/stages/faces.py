@@ -5,15 +5,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
 from ..layouts.archive import Archive
 from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
-from ..ops.image import digest
+from ..ops.image import digest, header
 from ..ops.parallel import ordered_map
 from ..store import Block, objects
 from ..store.schema import HEAD_PREFIX
@@ -21,13 +20,12 @@ from .detect import Found, Search
 from .rows import NO_FACE
 from .runner import Log
 
-#: Photos whose faces are classified together: few enough that the first rows appear soon.
-PHOTOS = 32
+#: Photos whose faces are classified together, and pixels of them from which there are fewer: few enough that the first
+#: rows appear soon, and that an interrupt costs little.
+PHOTOS, PIXELS = 32, 30_000_000
 
 #: Crops (n, S, S) uint8 and their digests (n, 16) to the columns digest, probability, predicted and seen.
 Answer = Callable[[np.ndarray, np.ndarray], Block]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,15 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
     latter is reported as failed too. `parent` is the photo's number.
     """
 
-    def look(photo: Photo) -> tuple[Photo, Found]:
+    def look(photo: Photo) -> _Looked:
         try:
-            return photo, search(photo.read())
+            data = photo.read()
+            return _Looked(photo, search(data), _pixels(data))
         except DataError as error:
-            return photo, Found.nothing(error=str(error))
+            return _Looked(photo, Found.nothing(error=str(error)))
 
-    pending = _advancing(ordered_map(look, photos, ahead=PHOTOS), log)
     first = 0
-    while batch := list(islice(pending, PHOTOS)):
+    for batch in _batches(ordered_map(look, photos, ahead=PHOTOS), log):
         for photo, found in batch:
             if found.error:
                 log.failed(photo.source, found.error)
@@ -68,11 +66,36 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
         first += len(batch)
 
 
-def _advancing(searched: Iterator[T], log: Log) -> Iterator[T]:
-    """Moves the progress with each photo: a batch of large ones takes long."""
-    for one in searched:
+class _Looked(NamedTuple):
+    """A photo that was searched, what it gave, and its pixels."""
+
+    photo: Photo
+    found: Found
+    pixels: int = 0
+
+
+def _pixels(data: bytes | np.ndarray) -> int:
+    """Height x width of an encoded photo or of an image. DataError: the file tells none."""
+    height, width = header(data)[1:] if isinstance(data, bytes) else data.shape[:2]
+    return height * width
+
+
+def _batches(searched: Iterable[_Looked], log: Log) -> Iterator[list[tuple[Photo, Found]]]:
+    """Photos whose faces are classified together. One ends after every PHOTOS photos, and earlier where they are large.
+
+    Moves the progress with each photo: a batch of large ones takes long.
+    """
+    batch: list[tuple[Photo, Found]] = []
+    pixels = 0
+    for number, one in enumerate(searched, 1):
         log.advance(1)
-        yield one
+        batch.append((one.photo, one.found))
+        pixels += one.pixels
+        if number % PHOTOS == 0 or pixels >= PIXELS:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
 
 
 def rows_of(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Answer) -> Block:

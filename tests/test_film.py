@@ -1,5 +1,6 @@
 """Videos with what was found in them: every frame at its time, in a file, a folder or on standard output."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from fercli.stages.film import films
 from fercli.stages.outputs import Labelled
 from fercli.stages.runner import Log
 
+from .clips import face_frames, write_clip
 from .stages import Notes
 
 RATE, SIZE = 25.0, (320, 304)
@@ -195,6 +197,44 @@ def test_raw_frames(capfdbinary):
     data = np.frombuffer(capfdbinary.readouterr().out, np.uint8).reshape(3, SIZE[1], SIZE[0], 3)
     assert data[:, -5, -5, 0].tolist() == [0, 20, 40]
     assert (data[0, ..., ::-1] == PALETTE[0]).all(axis=2).any()  # the box, in the colour of the only class
+
+
+def test_a_reader_of_raw_frames_that_leaves(tmp_path):
+    """Within the second frame, though there is more to come than a pipe holds: the rows are those of all frames."""
+    clip = write_clip(tmp_path / "a.avi", face_frames(12), (320, 240))
+    words = f"{sys.executable} -m fercli predict --detector none {clip}"
+    done = [
+        subprocess.run(
+            ["bash", "-c", f"{words} {rest} > /dev/null; exit ${{PIPESTATUS[0]}}"],
+            capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        for rest in (f"-o {tmp_path}/rows", f"--annotate - -o {tmp_path}/left | head -c 1000000")
+    ]  # fmt: skip
+    assert [(one.returncode, one.stdout) for one in done] == [(0, "")] * 2
+    assert (tmp_path / "left").read_bytes() == (tmp_path / "rows").read_bytes()
+    told = [line for line in done[1].stderr.splitlines() if ": track " not in line]
+    assert told[:3] == [
+        "fer predict: frames: -f rawvideo -pixel_format bgr24 -video_size 640x480 -framerate 10",
+        "fer predict: the reader left after 1 frame: labelling goes on without it",
+        "fer predict: 1 frame to standard output",
+    ]
+    assert told[3].startswith(f"fer predict: 12 rows to {tmp_path}/left (")
+    assert len(told) == 4
+
+
+def test_a_reader_of_a_camera_that_leaves(monkeypatch):
+    clip, heard = Clip("camera:0"), Notes()
+    clip.live = True
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb", buffering=0) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        out = films("-", [clip], "rows.jsonl", Log(interface=heard))
+        for number in range(3):
+            out.add([frame(clip, number / RATE, 50)])
+        assert out.close() == "0 frames to standard output"
+        monkeypatch.undo()
+    assert heard.notes[1:] == ["the reader left after 0 frames: labelling goes on without it until it is interrupted"]
 
 
 def test_what_is_refused(tmp_path):

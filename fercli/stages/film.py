@@ -156,11 +156,25 @@ class Films(_Frames):
 
 
 class RawFrames(_Frames):
-    """The frames of a clip on standard output: rows of pixels, blue green red, one byte each, without any header."""
+    """The frames of a clip on standard output: rows of pixels, blue green red, one byte each, without any header.
+
+    When their reader leaves, nothing more is drawn, and the labelling goes on.
+    """
 
     def __init__(self, clip: Clip, log: Log) -> None:
         super().__init__([clip])
-        self._log, self._count = log, 0
+        self._live, self._log = clip.live, log
+        self._count, self._left = 0, False
+
+    def add(self, batch: Sequence[Labelled]) -> None:
+        if self._left:
+            return
+        try:
+            super().add(batch)
+        except BrokenPipeError:
+            self._left = True
+            end = " until it is interrupted" if self._live else ""
+            self._log.note(f"the reader left after {counted(self._count, 'frame')}: labelling goes on without it{end}")
 
     def close(self) -> str:
         return f"{counted(self._count, 'frame')} to standard output"
@@ -172,5 +186,7 @@ class RawFrames(_Frames):
         )
 
     def _show(self, picture: np.ndarray) -> None:
-        sys.stdout.buffer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).data)
+        rest = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).data.cast("B")
+        while rest:  # past the buffer, in which a frame would be left when its reader leaves
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
         self._count += 1

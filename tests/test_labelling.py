@@ -136,6 +136,22 @@ def test_gifs_are_drawn_on_as_png(predict, tmp_path):
     assert list(files(tmp_path / "out")) == [".fer-pictures", "a.gif.png"]
 
 
+def test_photos_whose_names_tell_no_format_are_drawn_on_as_png(predict, photos, tmp_path, monkeypatch):
+    """And one in a format that this OpenCV does not write; where two would have one name, none replaces the other."""
+    names = ("a.jfif", "plain", "b.2024", "c.webp", "a.jfif.png")
+    for name in names:
+        shutil.copy(photos / "a.jpg", tmp_path / name)
+    writes = cv2.haveImageWriter
+    monkeypatch.setattr(cv2, "haveImageWriter", lambda name: not name.endswith(".webp") and writes(name))
+    status, rows, messages = predict(*(tmp_path / name for name in names), "--annotate", tmp_path / "out")
+    assert (status, [Path(row["source"]).name for row in rows if row["status"] == "ok"]) == (0, list(names))
+    made = files(tmp_path / "out")
+    assert f"fer predict: 5 pictures in {tmp_path}/out\n" in messages
+    assert len(made) == 6
+    assert {"a.jfif.png", "b.2024.png", "c.webp.png", "plain.png"} < set(made)
+    assert len({data for name, data in made.items() if name.endswith(".png")}) == 1
+
+
 def test_pictures_that_cannot_be_written(predict, tmp_path):
     """A format that takes no such size; the other photos have their pictures."""
     cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 17000), np.uint8))
@@ -406,10 +422,40 @@ def test_runs_that_go_on(predict, photos, tmp_path, form):
     part.write_bytes(data[: data.index(b"trip/b") + 30])  # cut off within the first row of the last photo
     status, _, messages = predict(photos, "--resume", part, "--contact-sheet", tmp_path / "sheet.png")
     assert part.read_bytes() == data
-    assert status == 0  # the broken photo is among those that the earlier run has told of
-    assert "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 could not be read\n" in messages
+    assert status == 4  # the broken photo is among those that the earlier run has told of
+    told = (
+        "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 could not be read: "
+        "delete such rows from the file to try again\n"
+    )
+    assert told in messages
+    assert f"fer predict: failed: {photos}/torn.jpg: " in messages
     faces = data.count(b'"ok"' if form == "jsonl" else b",ok,")
     assert f"fer predict: a sheet of {faces} faces in {tmp_path}/sheet.png\n" in messages
+
+
+def test_a_photo_is_known_however_its_path_is_spelled(predict, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    predict("photos", "--resume", "rows.jsonl")
+    first = Path("rows.jsonl").read_text().splitlines()
+    status, _, messages = predict("./photos//trip/../", "--resume", "rows.jsonl")
+    assert status == 4
+    assert "fer predict: 4 photos of 5 labelled by an earlier run, of which 1 could not be read: " in messages
+    again = Path("rows.jsonl").read_text().splitlines()
+    assert [os.path.normpath(json.loads(line)["source"]) for line in again] == [
+        json.loads(line)["source"] for line in first
+    ]
+
+
+def test_a_photo_whose_row_is_deleted_is_tried_again(predict, photos, scenes, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    predict(photos, "--resume", rows)
+    (photos / "torn.jpg").write_bytes(scenes[0])
+    assert predict(photos, "--resume", rows)[0] == 4
+    kept = [line for line in rows.read_text().splitlines(keepends=True) if "torn.jpg" not in line]
+    rows.write_text("".join(kept))
+    assert predict(photos, "--resume", rows)[0] == 0
+    found = [json.loads(line) for line in rows.read_text().splitlines() if "torn.jpg" in line]
+    assert {row["status"] for row in found} == {"ok"}
 
 
 def test_large_photos_come_out_a_few_at_a_time(monkeypatch):
@@ -431,6 +477,23 @@ def test_large_photos_come_out_a_few_at_a_time(monkeypatch):
     assert batches(*[10] * 30, 100, *[10] * 34) == [31, 1, 32, 1]
     assert batches(*[0] * 33) == [32, 1]
     assert batches() == []
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_pictures_of_photos_that_an_earlier_run_labelled(predict, photos, tmp_path, form):
+    """Those that are not in the folder are drawn, as the earlier run would have drawn them; the others are left."""
+    rows, out = tmp_path / f"rows.{form}", tmp_path / "out"
+    predict(photos, "--annotate", tmp_path / "whole")
+    whole = files(tmp_path / "whole")
+    predict(photos, "--resume", rows)
+    status, _, messages = predict(photos, "--resume", rows, "--annotate", out)
+    assert (status, files(out)) == (0, whole)
+    assert f"fer predict: 4 pictures in {out}\n" in messages
+    (out / "empty.png").unlink()
+    (out / "a.jpg").write_bytes(b"older")
+    status, _, messages = predict(photos, "--resume", rows, "--annotate", out)
+    assert (status, files(out)) == (0, whole | {"a.jpg": b"older"})
+    assert f"fer predict: 2 pictures in {out}\n" in messages  # the last photo is labelled again
 
 
 def test_rows_of_other_photos_are_kept(predict, photos, tmp_path):
@@ -459,14 +522,46 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path):
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, out) == (130, "")
-    assert err.endswith("fer predict: error: interrupted\n")
     kept = rows.read_bytes()
+    count = len(kept.splitlines())
+    assert err.endswith(
+        f"fer predict: interrupted: {count} rows of this run went to {rows}: the same command goes on\n\n"
+        "fer predict: error: interrupted\n"
+    )
     sources = {json.loads(line)["source"] for line in kept.splitlines()}
     assert kept.endswith(b"\n")
     assert 32 <= len(sources) < 155
     done = subprocess.run(words, capture_output=True, text=True, env=QUIET)
     assert done.returncode in (0, 4)
     assert len({json.loads(line)["source"] for line in rows.read_text().splitlines()}) == 155
+
+
+@pytest.mark.parametrize(("data", "hint"), [("photos", "; --resume {} keeps rows as they come"), ("store", "")])
+def test_an_interrupt_says_what_became_of_the_file(model, photos, tmp_path, data, hint):
+    rows = tmp_path / "rows.jsonl"
+
+    class Interrupt(Silent):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+        def advance(self, count):
+            raise KeyboardInterrupt
+
+    def run(src):
+        heard = Interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            labelling.write_rows(
+                src, str(model), str(rows), "jsonl", PredictSpec(device="cpu"), OutputSpec(), Log("skip", heard)
+            )
+        return heard.notes[-1]
+
+    with open_store(model.parent / "S") as store:
+        told = run(store if data == "store" else [open_source(str(photos))])
+    assert told == f"interrupted: {rows} was not written{hint.format(rows)}"
+    assert not rows.exists()
 
 
 def test_a_reader_that_leaves_early(model, tmp_path):

@@ -1,6 +1,7 @@
 """Labels photos, or the rows of a store, and writes a row of text for each face while they stream by."""
 
 import itertools
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,7 +49,7 @@ def write_rows(
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
         return outcome
-    with ExitStack() as stack:
+    with _interrupts_told(src, output, wanted, outcome, log), ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(_destination(output))
         predictor = Predictor.load(model, spec)
         others, begun = _others(src, output, wanted, predictor, log), False
@@ -131,32 +132,37 @@ def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = Non
 def _remaining(photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log) -> list[Photo]:
     """The photos that have no rows in the file; the others are given again to what takes them.
 
-    The rows of the last photo in the file may not be all that it had: they are made anew.
+    Those that an earlier run could not read are reported as failed. The rows of the last photo in the file may not be
+    all that it had: they are made anew.
     """
-    known = {photo.source: photo for photo in photos}
+    known = {os.path.normpath(photo.source): photo for photo in photos}
     done: set[str] = set()
-    failed = 0
 
     def take(past: Past) -> None:
-        nonlocal failed
-        done.add(past.source)
-        failed += past.rows[0]["status"] == "error"
-        for other in others if past.source in known else ():
-            other.again([Labelled(known[past.source], past.rows)])
+        source = os.path.normpath(past.source)
+        done.add(source)
+        if source not in known:
+            return
+        if past.rows[0]["status"] == "error":
+            log.failed(known[source].source, past.rows[0]["error"])
+        for other in others:
+            other.again([Labelled(known[source], past.rows)])
 
     last = None
     for past in file.past():
         if last:
             take(last)
         last = past
-    if last and last.source in known:
+    if last and os.path.normpath(last.source) in known:
         file.cut(last.start)
     elif last:
         take(last)
-    left = [photo for photo in photos if photo.source not in done]
+    left = [photo for photo in photos if os.path.normpath(photo.source) not in done]
     if done:
-        unread = f", of which {failed:,} could not be read" if failed else ""
-        log.note(f"{counted(len(photos) - len(left), 'photo')} of {len(photos):,} labelled by an earlier run{unread}")
+        told = f"{counted(len(photos) - len(left), 'photo')} of {len(photos):,} labelled by an earlier run"
+        if log.failures:
+            told += f", of which {len(log.failures):,} could not be read: delete such rows from the file to try again"
+        log.note(told)
     log.total(len(left))
     return left
 
@@ -217,6 +223,24 @@ def _by_photo(photos: Sequence[Photo], block: Block, classes: Sequence[str]) -> 
     found = zip(block["parent"].tolist(), rows(block, classes), strict=True)
     groups = itertools.groupby(found, key=lambda pair: pair[0])
     return [Labelled(photo, [row for _, row in group]) for photo, (_, group) in zip(photos, groups, strict=True)]
+
+
+@contextmanager
+def _interrupts_told(
+    src: Reader | Sequence[Source], output: str, wanted: OutputSpec, outcome: Outcome, log: Log
+) -> Iterator[None]:
+    """Notes, where an interrupt ends the run, what became of the file of rows, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        photos = not isinstance(src, Reader) and not isinstance(src[0], Clip)
+        if wanted.resume:
+            rows = counted(outcome.rows, "row")
+            log.note(f"interrupted: {rows} of this run went to {wanted.resume}: the same command goes on")
+        elif output != "-":
+            hint = f"; --resume {output} keeps rows as they come" if photos else ""
+            log.note(f"interrupted: {output} was not written{hint}")
+        raise
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class Appended:
             try:
                 row = json.loads(line)
                 chances = None if row["probabilities"] is None else tuple(row["probabilities"])
-                row["source"], row["status"], row["box"], row["label"], row["confidence"]
+                os.fspath(row["source"]), row["status"], row["box"], row["label"], row["confidence"], row["error"]
             except (ValueError, KeyError, TypeError):
                 raise self._foreign(number) from None
             if chances is not None:

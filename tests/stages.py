@@ -1,5 +1,6 @@
 """Small stores for the tests of stages, and how such a test runs one."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,27 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+class Disturb(Notes):
+    """An Interface that writes `path` again whenever rows are done."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def advance(self, rows: int) -> None:
+        write_again(self.path)
+
+
+def write_again(path: Path) -> None:
+    """Writes a file's first byte again, where it lies, a second after its last change."""
+    changed = path.stat().st_mtime_ns + 10**9
+    with open(path, "r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(first)
+    os.utime(path, ns=(changed, changed))
 
 
 class Killed(Exception):

@@ -2,13 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fercli.errors import DataError
+from fercli.stages import labelling, predict
+from fercli.stages.outputs import OutputSpec
+from fercli.stages.runner import Log
 from fercli.store import concatenate, create_store, open_store
+
+from .stages import Disturb
 
 FER = (sys.executable, "-m", "fercli")
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,6 +108,26 @@ def test_a_predictions_store_traces_rows_and_marks_what_was_trained_on(place):
         assert (found.column("seen") == (faces.column("split") == 0)).all()
         assert [entry["stage"] for entry in found.provenance] == ["ingest", "predict"]
     assert "is up to date" in fer("predict", "-m", place / "model.h5", place / "faces.h5", "-o", place / "all.h5")[1]
+
+
+@pytest.mark.parametrize(("changed", "form"), [("faces.h5", "store"), ("faces.h5", "jsonl"), ("model.h5", "store")])
+def test_nothing_is_made_of_a_store_that_changes_meanwhile(place, tmp_path, changed, form):
+    for name in ("faces.h5", "model.h5"):
+        shutil.copy(place / name, tmp_path)
+    model, out, spec = str(tmp_path / "model.h5"), str(tmp_path / "out"), predict.PredictSpec(device="cpu")
+    log = Log("skip", Disturb(tmp_path / changed))
+
+    def label():
+        with open_store(tmp_path / "faces.h5") as src:
+            if form == "store":
+                predict.store(src, model, out, spec, log)
+            else:
+                labelling.write_rows(src, model, out, form, spec, OutputSpec(), log)
+
+    with pytest.raises(DataError) as error:
+        label()
+    assert str(error.value) == f"{tmp_path / changed} changed while it was read: type the same command again"
+    assert not os.path.exists(out)
 
 
 def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):

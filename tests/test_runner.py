@@ -16,6 +16,7 @@ from fercli.spec import Spec, option
 from fercli.stages.runner import Log, Outcome, Stage, check_output, key, recorded_key, run_on_stores
 from fercli.store import open_store
 
+from .stages import write_again
 from .stores import entry, samples, write
 
 
@@ -153,6 +154,17 @@ def test_a_dry_run_only_tells(source, target):
     assert run(work, source, target, ShiftSpec(by=3), dry_run=True).dry_run
     assert run(work, source, target, force=True, dry_run=True).dry_run
     assert work.runs == 1
+
+
+def test_nothing_is_made_of_an_input_that_changes_meanwhile(source, target):
+    def work(src, dst, spec, log):
+        Counted()(src, dst, spec, log)
+        write_again(Path(source))
+
+    with pytest.raises(DataError) as error:
+        run(work, source, target)
+    assert str(error.value) == f"{source} changed while it was read: type the same command again"
+    assert not Path(target).exists()
 
 
 def test_provenance_is_a_chain(source, target, tmp_path):

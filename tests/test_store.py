@@ -23,6 +23,7 @@ import fercli.store
 from fercli.errors import DataError, UsageError
 from fercli.store import block_rows, concatenate, create_store, is_store, objects, open_store, schema, take
 
+from .stages import write_again
 from .stores import CLASSES, entry, photos, samples, stdin_file, stdin_pipe, write
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -261,6 +262,32 @@ def test_digest_is_of_the_bytes(tmp_path):
     with open_store(paths[0]) as store:
         assert store.digest == hashes[0]
         assert store.column("parent").tolist() == [0, 1, 2, 3, 4, 5]  # reading goes on after it
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_store_that_changes_while_it_is_read(tmp_path, redirected):
+    path = Path(write(tmp_path / "a.h5", samples()))
+    name = "standard input" if redirected else str(path)
+
+    def read(ask):
+        with stdin_file(open(path, "rb")), open_store("-" if redirected else path) as store:
+            made = store.digest
+            write_again(path)
+            assert not ask or store.digests == [made]
+
+    for ask in (True, False):  # for the digest, and not before the end
+        with pytest.raises(DataError) as error:
+            read(ask)
+        assert str(error.value) == f"{name} changed while it was read: type the same command again"
+
+
+def test_a_store_whose_place_another_takes_is_read_to_its_end(tmp_path):
+    path = write(tmp_path / "a.h5", samples())
+    made = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    with open_store(path) as store:
+        write(path, samples(9, seed=2))
+        same(concatenate(store.blocks()), samples())
+        assert store.digest == made
 
 
 # --- several stores as one -------------------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fercli.errors import DataError
 from fercli.learn import stored
 from fercli.learn.batches import Batches
 from fercli.learn.normalise import statistics
 from fercli.learn.stored import Stored, Windows, read_inputs
 from fercli.store import open_store
 from tests.learning import SIDE, write_bands
-from tests.stages import KillAt, Killed
+from tests.stages import Disturb, KillAt, Killed
 from tests.test_train import SPEC, train
 
 torch.set_num_threads(1)
@@ -109,6 +110,16 @@ def test_training_in_windows_learns_and_goes_on_to_the_bit(data, tmp_path):
         train(data, tmp_path / "cut.h5", spec, KillAt(1, "epoch 3/"))
     assert any("resuming after epoch" in note for note in train(data, tmp_path / "cut.h5", spec, resume=True))
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@pytest.mark.parametrize("most", [0, 10**9])
+def test_rows_that_change_while_they_are_learnt_make_no_model(tmp_path, small, monkeypatch, most):
+    monkeypatch.setattr(stored, "MOST", most)
+    data = write_bands(tmp_path / "data.h5")
+    with pytest.raises(DataError) as error:
+        train(data, tmp_path / "m.h5", heard=Disturb(data))
+    assert str(error.value) == f"{data} changed while it was read: type the same command again"
+    assert not (tmp_path / "m.h5").exists()
 
 
 def test_one_step_an_epoch_is_the_same_in_windows(data, tmp_path, small, monkeypatch):

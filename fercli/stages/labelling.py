@@ -77,6 +77,8 @@ def write_rows(
             outcome.rows += block_rows(block)
         for other in others:
             log.note(other.close())
+        if isinstance(src, Reader):
+            src.check_unchanged()
     return outcome
 
 

@@ -81,25 +81,24 @@ def store(
     dry_run: bool = False,
 ) -> Outcome:
     """Writes a store of predictions for the rows of a store, or for photos, in the classes of the model."""
-    with open_store(model, "model") as found:
-        model_digest = found.digest
+    with open_store(model, "model") as found:  # to the end: what answers is what the digest is of
 
-    def digests() -> list[str]:
-        inputs = src.digests if isinstance(src, Reader) else [source.digest(source.names()) for source in src]
-        return [*inputs, model_digest, *weights_digest(spec)]
+        def digests() -> list[str]:
+            inputs = src.digests if isinstance(src, Reader) else [source.digest(source.names()) for source in src]
+            return [*inputs, found.digest, *weights_digest(spec)]
 
-    def stage(src: Reader | Sequence[Source], dst: Writer, spec: PredictSpec, log: Log) -> None:
-        predictor = Predictor.load(model, spec)
-        dst.start("predictions", predictor.classes)
-        for block in predictions(src, predictor, log):
-            dst.append(block)
-        if spec.heads:
-            dst.document("heads", predictor.head_document)
+        def stage(src: Reader | Sequence[Source], dst: Writer, spec: PredictSpec, log: Log) -> None:
+            predictor = Predictor.of(found, spec)
+            dst.start("predictions", predictor.classes)
+            for block in predictions(src, predictor, log):
+                dst.append(block)
+            if spec.heads:
+                dst.document("heads", predictor.head_document)
 
-    chain = src.provenance if isinstance(src, Reader) else ()
-    return run(
-        Stage("predict", stage), src, output, spec, log, digests=digests, chain=chain, force=force, dry_run=dry_run
-    )
+        chain = src.provenance if isinstance(src, Reader) else ()
+        return run(
+            Stage("predict", stage), src, output, spec, log, digests=digests, chain=chain, force=force, dry_run=dry_run
+        )
 
 
 def heads_told(model: str, data: Reader) -> tuple[str, ...]:
@@ -132,12 +131,17 @@ class Predictor:
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
         """The predictor of a model store made by `fer train`. Raises DataError, or UsageError for `--device`."""
+        with open_store(path, "model") as src:
+            return cls.of(src, spec)
+
+    @classmethod
+    def of(cls, src: Reader, spec: PredictSpec) -> "Predictor":
+        """The predictor of an open model store. Raises as `load`."""
         from ..learn.device import choose_device, choose_precision
         from ..learn.modelstore import load
 
         device = choose_device(spec.device)
-        with open_store(path, "model") as src:
-            return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
+        return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
 
     @property
     def _batch(self) -> int:

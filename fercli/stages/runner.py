@@ -147,7 +147,8 @@ def run(
 ) -> Outcome:
     """Runs a stage over an open source. An output that already has the key asked for is left alone.
 
-    `digests` gives the hex digests of the inputs; `chain` is the provenance that they bring.
+    `digests` gives the hex digests of the inputs, and raises where one has changed since it was opened: it is asked
+    before the output takes its place. `chain` is the provenance that they bring.
     """
     outcome = Outcome(stage.name, output)
     if ranks.agreed(not force and _is_current(output, stage.name, spec, digests)):

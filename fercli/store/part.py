@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import io
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, BinaryIO, NoReturn
@@ -24,7 +26,9 @@ _MAX_BLOCK_ROWS = 8192
 
 @contextlib.contextmanager
 def open_part(path: str, hint: str) -> Iterator["Part"]:
-    """Opens one store file; "-" is standard input. `hint` says how to make a store. Raises as `open_store`."""
+    """Opens one store file; "-" is standard input. `hint` says how to make a store. Raises as `open_store`, and at the
+    end as `Part.check_unchanged`.
+    """
     with source(path, hint) as (stream, name, size), contextlib.ExitStack() as stack:
         with _damage(name):
             # The open file, not its path: what was measured is what is read and what the digest is of.
@@ -32,6 +36,7 @@ def open_part(path: str, hint: str) -> Iterator["Part"]:
             check_mark(file, name, hint)
             part = Part(file, name, stream, audit(file, name, size))
         yield part
+        part.check_unchanged()
 
 
 @contextlib.contextmanager
@@ -50,11 +55,19 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+def _state(stream: BinaryIO) -> tuple[int, int] | None:
+    """Length of an open file and time of its last change, ns; None for the copy of a pipe, which is nobody else's."""
+    if not isinstance(stream, io.FileIO):
+        return None
+    found = os.fstat(stream.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
 class Part:
     """One open store file. Its attributes are those of a Reader."""
 
     def __init__(self, file: h5py.File, name: str, stream: BinaryIO, data: dict[str, h5py.Dataset]) -> None:
-        self.name, self.data, self._stream = name, data, stream
+        self.name, self.data, self._stream, self._state = name, data, stream, _state(stream)
         self.kind = attribute(file, "kind", name)
         self.rows = attribute(file, "rows", name)
         self.classes = attribute(file, "classes", name)
@@ -65,9 +78,21 @@ class Part:
         self.columns = tuple(column for column in names if column in data)
         self._check_columns()
 
-    @cached_property
+    def check_unchanged(self) -> None:
+        """Raises DataError if the file has changed since it was opened. One that takes its place is another file."""
+        if _state(self._stream) != self._state:
+            raise DataError(f"{self.name} changed while it was read: type the same command again")
+
+    @property
     def digest(self) -> str:
-        """Hex digest of the file's bytes; computed when first asked for, as large files take seconds."""
+        """Hex digest of the file's bytes. Raises as `check_unchanged`: it is that of all that was read so far."""
+        found = self._digest
+        self.check_unchanged()
+        return found
+
+    @cached_property
+    def _digest(self) -> str:
+        """The digest, computed when first asked for, as large files take seconds."""
         hasher = hashlib.blake2b(digest_size=16)
         self._stream.seek(0)
         while chunk := self._stream.read(4 * 1024 * 1024):

@@ -76,6 +76,11 @@ class Reader:
         found = dict.fromkeys(name for part in parts for name in part.columns)
         self.columns = tuple(sorted(found, key=schema.place))
 
+    def check_unchanged(self) -> None:
+        """Raises DataError if the file of a store has changed since it was opened, as its digests do too."""
+        for part in self._parts:
+            part.check_unchanged()
+
     @property
     def digest(self) -> str:
         """Hex digest of the bytes read: for several stores, of their digests in order."""

@@ -219,6 +219,20 @@ def test_each_process_needs_a_gpu(monkeypatch):
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(("said", "threads"), [("1", 8), ("3", 3)])
+def test_processes_share_the_cores_of_a_machine(monkeypatch, said, threads):
+    monkeypatch.setattr(ranks, "cores", lambda: 16)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(said))
+    try:
+        ranks._share_cores()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two")
 def test_what_one_process_does_alone():
     with pytest.raises(UsageError) as caught:
         ranks.check_alone("fer ingest", "leave torchrun out")

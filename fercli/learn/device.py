@@ -1,6 +1,8 @@
 """Where the network runs and how it computes, and the sentences for memory that is full and a GPU that is gone."""
 
 import contextlib
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,14 @@ def _multiplies_bfloat16() -> bool:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:  # not Linux
         return False
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory, bytes, that this process has held so far: of the GPU, or where it computes on a CPU, in all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class MemoryFull(DataError):

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
+from ..ops.parallel import cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,7 +85,16 @@ def join() -> None:
     _run.rank, _run.size, _run.board = number, count, distributed.PrefixStore("fercli", board)
     _run.place = int(os.environ.get("LOCAL_RANK", number))
     _run.neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    _share_cores()
     signal.signal(signal.SIGTERM, _terminated)  # torchrun sends it to all when one has failed
+
+
+def _share_cores() -> None:
+    """Gives each process of this machine its part of the cores, where torchrun has left it one thread."""
+    import torch
+
+    if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's, unless the person says otherwise; --threads goes before
+        torch.set_num_threads(max(1, cores() // _run.neighbours))
 
 
 def leave() -> None:

@@ -231,6 +231,7 @@ def _train(
 ) -> None:
     """Trains until the last epoch or until patience ends, with a line and a checkpoint an epoch."""
     from ..learn.checkpoint import Pace
+    from ..learn.device import peak_memory
     from ..learn.schedule import learning_rate
     from ..learn.step import capturable
 
@@ -242,7 +243,8 @@ def _train(
     graphs, pace = capturable(training.batches, spec.compile), Pace()
     for epoch in training.epochs(last, rate, graphs, log.advance):
         best = training.kept is epoch and training.select != "last"
-        log.note(_line(epoch, spec, rows, best))
+        memory = peak_memory(training.batches.device) / 1e6
+        log.note(f"{_line(epoch, spec, rows, best)}, {memory:,.0f} MB")
         if checkpoint is not None and ranks.writes() and pace.due:
             with pace.keeping(), create_store(checkpoint.path) as writer:
                 training.save(writer, run)

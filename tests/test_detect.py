@@ -329,6 +329,15 @@ def test_weights_for_a_detector_that_takes_none(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["mtcnn", "yunet"])
+def test_a_confidence_above_every_score(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        detectors.load(name, 24, 7.0, "w.h5")
+    assert str(caught.value) == f"--confidence 7 is never reached: scores of {name} go from 0 to 1"
+    with pytest.raises(DataError):
+        detectors.load(name, 24, 1.0, "w.h5")  # which is not there
+
+
 def test_weights_are_an_input_of_the_stage(tmp_path) -> None:
     path = tmp_path / "w.h5"
     assert weights_digest(DetectSpec()) == []

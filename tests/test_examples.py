@@ -134,6 +134,22 @@ def test_the_comparison_of_alizadeh(work):
         assert re.fullmatch(rf"alizadeh-{name} .* {MEASURED} +{MEASURED}", line), line
 
 
+def test_the_comparison_of_alizadeh_on_folders_without_test_rows(tmp_path):
+    """With a small network for all four."""
+    import cv2
+    import numpy as np
+
+    for split, shade in (("train", 0), ("train", 10), ("train", 20), ("val", 30)):
+        for emotion, light in (("happy", 0), ("sad", 100)):
+            (tmp_path / split / emotion).mkdir(parents=True, exist_ok=True)
+            picture = np.full((48, 48), light + shade, np.uint8)
+            cv2.imwrite(str(tmp_path / split / emotion / f"{shade}.png"), picture)
+    flags = ("--model", "njoku", "--holdout", "0", "--epochs", "1", "--device", "cpu")
+    _, *lines = run("bash", EXAMPLES / "reproduce/alizadeh.sh", tmp_path, *flags).stdout.splitlines()
+    for name, line in zip(("shallow", "shallow-hog", "deep", "deep-hog"), lines, strict=True):
+        assert re.fullmatch(rf"alizadeh-{name} .* {MEASURED} +-", line), line
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_makefile_builds_once(tmp_path):
     make = ("make", "-C", EXAMPLES, "DATA=synthetic:200", "EPOCHS=1", f"OUT={tmp_path}")

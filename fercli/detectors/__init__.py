@@ -49,6 +49,12 @@ class Detector(ABC):
         return [self.detect(image) for image in images]
 
 
+def check_reached(confidence: float | None, name: str) -> None:
+    """Raises UsageError for a lowest score that no face has from a detector whose scores go from 0 to 1."""
+    if confidence is not None and confidence > 1:
+        raise UsageError(f"--confidence {confidence:g} is never reached: scores of {name} go from 0 to 1")
+
+
 def names() -> tuple[str, ...]:
     """Every detector there is; none of them is imported for it."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))

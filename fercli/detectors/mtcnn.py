@@ -18,7 +18,7 @@ import torch
 from ..ops.area import Sums
 from ..ops.geometry import shrink
 from . import Detector as Base
-from . import Faces
+from . import Faces, check_reached
 from ._networks import FastProposalNet
 from ._pyramid import STRIDE, WINDOW, Level, Sheet, levels, sheet
 from ._weights import cascade
@@ -48,7 +48,10 @@ class Detector(Base):
     def __init__(
         self, min_face: int, confidence: float | None = None, weights: str | None = None, device: str = "cpu"
     ) -> None:
-        """As every detector. A face of under 12 px is not found. Raises DataError where there are no weights."""
+        """As every detector. A face of under 12 px is not found. Raises UsageError for a confidence above 1, DataError
+        where there are no weights.
+        """
+        check_reached(confidence, "mtcnn")
         self._device = torch.device(device)
         plain = cascade(weights)
         if threading.current_thread() is not threading.main_thread():

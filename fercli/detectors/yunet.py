@@ -6,7 +6,7 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..ops.geometry import scaled, shrink
 from . import Detector as Base
-from . import Faces
+from . import Faces, check_reached
 
 #: Photos are searched at no more than this length, px.
 LONGEST = 1280
@@ -24,7 +24,10 @@ class Detector(Base):
     has_landmarks = True
 
     def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
-        """As every detector. Raises UsageError without a model, DataError for a file that is none."""
+        """As every detector. Raises UsageError without a model or for a confidence above 1, DataError for a file that
+        is no model.
+        """
+        check_reached(confidence, "yunet")
         if not weights:
             raise UsageError(
                 "the detector yunet needs its model: add --weights FILE, such as OpenCV Zoo's "

@@ -46,7 +46,8 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("predict")
     fer("ingest", "synthetic:70", "-o", place / "faces.h5")
     fer("train", "--epochs", "1", place / "faces.h5", "-o", place / "model.h5")
-    fer("gradients", place / "faces.h5", "-o", place / "channels.h5")
+    fer("gradients", "--mapping", "saturate", place / "faces.h5", "-o", place / "channels.h5")
+    fer("gradients", place / "faces.h5", "-o", place / "signed.h5")
     fer("train", "--epochs", "1", place / "channels.h5", "-o", place / "gradients.h5")
     fer("ingest", "synthetic:3:scenes", "-o", place / "scenes.h5")
     (place / "photos").mkdir()
@@ -133,7 +134,7 @@ def test_nothing_is_made_of_a_store_that_changes_meanwhile(place, tmp_path, chan
 def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
     photos, _ = fer("predict", "-m", place / "gradients.h5", f"{place}/photos/[0-2].jpg")
     fer("detect", "--keep", "all", place / "scenes.h5", "-o", place / "crops.h5")
-    fer("gradients", place / "crops.h5", "-o", place / "crop-channels.h5")
+    fer("gradients", "--mapping", "saturate", place / "crops.h5", "-o", place / "crop-channels.h5")
     stages, _ = fer("predict", "-m", place / "gradients.h5", place / "crop-channels.h5")
     ours, theirs = ([row["probabilities"] for row in rows(text)] for text in (photos, stages))
     assert len(ours) == len(theirs) >= 3
@@ -147,7 +148,15 @@ def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
         (
             "gradients.h5",
             "faces.h5",
-            "{data} has the channels gray, and the model takes gray gx gy: run fer gradients first",
+            "{data} has the channels gray, and the model takes gray gx gy: "
+            "type fer gradients --operator sobel --mapping saturate",
+        ),
+        (
+            "gradients.h5",
+            "signed.h5",
+            "{data} has the gradient channels of --operator sobel --mapping signed, and the model takes those of "
+            "--operator sobel --mapping saturate: give the store that fer gradients was run on to "
+            "fer gradients --operator sobel --mapping saturate",
         ),
         (
             "model.h5",

@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..spec import Spec
 from ..store import Reader
 from .dense import GRADIENTS
+from .gradients import GradientsSpec
 
 if TYPE_CHECKING:
     from ..learn.modelstore import Model
@@ -25,11 +26,12 @@ def check_fit(model: "Model", src: Reader) -> None:
     if src.channels != model.channels:
         hint = "make it gray with fer detect --detector none"
         if model.channels == GRADIENTS:
-            hint = "run fer gradients first"
+            hint = next((f"type {spec.line}" for spec in channels_of(model.provenance)), "run fer gradients first")
         elif src.channels == GRADIENTS:
             hint = "give the store that fer gradients was run on"
         ours, theirs = " ".join(model.channels), " ".join(src.channels)
         raise DataError(f"{src.name} has the channels {theirs}, and the model takes {ours}: {hint}")
+    _check_gradients(model, src)
     size, (height, width) = model.card.size, src.shape("image")[:2]
     if (height, width) != (size, size):
         raise DataError(
@@ -45,6 +47,23 @@ def check_fit(model: "Model", src: Reader) -> None:
         ours, theirs = model.card.arguments.get(name), src.shape(name)[0]
         if ours != theirs:
             raise DataError(f"{src.name} has {theirs} {name} features a face, and the model takes {ours}")
+
+
+def channels_of(provenance: list[dict]) -> Iterator[GradientsSpec]:
+    """The settings with which `fer gradients` made channels on the way to the data, the last run first."""
+    return (spec for spec in past(provenance, "gradients", GradientsSpec) if spec.operator != "none")
+
+
+def _check_gradients(model: "Model", src: Reader) -> None:
+    """Raises DataError where both tell how their gradient channels were made, and these are not the same."""
+    known = list(channels_of(model.provenance))
+    for spec in channels_of(src.provenance):
+        if known and all((one.operator, one.mapping) != (spec.operator, spec.mapping) for one in known):
+            raise DataError(
+                f"{src.name} has the gradient channels of --operator {spec.operator} --mapping {spec.mapping}, and the "
+                f"model takes those of --operator {known[0].operator} --mapping {known[0].mapping}: "
+                f"give the store that fer gradients was run on to {known[0].line}"
+            )
 
 
 def translated(model: "Model", src: Reader) -> np.ndarray:

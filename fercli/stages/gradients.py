@@ -36,6 +36,12 @@ class GradientsSpec(Spec):
         if self.operator == "none" and not self.hog and self.size is None:
             raise UsageError("--operator none leaves nothing to do: add --hog or --size 48")
 
+    @property
+    def line(self) -> str:
+        """The command with these settings, for a person to type."""
+        size, hog = f" --size {self.size}" if self.size else "", " --hog" if self.hog else ""
+        return f"fer gradients --operator {self.operator} --mapping {self.mapping}{size}{hog}"
+
 
 def run(src: Reader, dst: Writer, spec: GradientsSpec, log: Log) -> None:
     """Rows of `src` with channels gray, gx, gy; all other columns as they are. Row numbers stay, so `parent` does too.

@@ -475,6 +475,35 @@ def test_a_reader_that_leaves_early(stores, words):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "made"),
+    [
+        (["train", "--epochs", "3", "--device", "cpu", "S", "-o", "out.h5"], 0, True),
+        (["split", "--folds", "2", "S", "-o", "out.h5", "--json"], 0, True),
+        (["info", "--debug", "none.h5"], 1, False),
+        (["info", "--no-such-option"], 2, False),
+        ([], 2, False),
+    ],
+)
+def test_a_reader_of_the_messages_that_leaves_early(stores, tmp_path, words, status, made):
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [str(stores / word) if word == "S" else word for word in words]
+    with os.fdopen(writing, "wb") as messages:
+        done = subprocess.run([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=messages, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert os.listdir(tmp_path) == (["out.h5"] if made else [])
+    assert not made or subprocess.run([*PROGRAM, "info", "out.h5"], cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_both_streams_in_one_pipe_whose_reader_leaves(stores, tmp_path):
+    words = shlex.join([*PROGRAM, "train", "--epochs", "3", "--device", "cpu", str(stores / "S"), "-o", "out.h5"])
+    line = f"{words} 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    assert os.listdir(tmp_path) == ["out.h5"]
+
+
 def test_colours_and_how_to_have_none(stores):
     text = "fer info: {}: none.h5 does not exist\n"
     assert on_terminal(["info", "none.h5"]) == (1, text.format("\x1b[31m\x1b[1merror\x1b[0m"))

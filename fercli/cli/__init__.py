@@ -12,7 +12,7 @@ from .. import __version__
 from ..errors import INTERRUPTED, FerError, GateFailed
 from ..learn import ranks
 from ..spec import nearest
-from .console import Console
+from .console import Console, say
 
 #: Every command with its line of help. The modules are imported when called, so that `fer --help` loads neither torch
 #: nor OpenCV. A command is one module of this package with a click command named `command`.
@@ -55,7 +55,9 @@ class Stages(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Runs the command. A reader that leaves early ends it well, where click would exit with 1."""
+        """Runs the command. A reader of standard output that leaves early ends it well, where click would exit with 1;
+        one of standard error does not end it, see `console.say`.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader, such as head, has all that it wanted
@@ -127,7 +129,7 @@ def _status(console: Console) -> int:
         console.error("interrupted")
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message())
         return error.exit_code
     except click.UsageError as error:
         console.usage_error(error)
@@ -159,6 +161,6 @@ def _told(console: Console, error: Exception, text: str, status: int) -> int:
     if console.debug:
         import traceback
 
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).removesuffix("\n"))
     console.error(text)
     return status

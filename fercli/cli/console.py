@@ -14,6 +14,14 @@ from ..text import printable
 _SHOWN_FAILURES = 5
 
 
+def say(text: str) -> None:
+    """Prints lines on standard error. Once its reader has left they go nowhere: that is no reason to end the work."""
+    try:
+        click.echo(text, err=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class Console:
     """Standard error. Implements the runner's Interface: note, total, advance."""
 
@@ -50,7 +58,7 @@ class Console:
         """The one line that an error shows."""
         self._close()
         if ranks.first_to_tell(text):
-            click.echo(f"{self._command}: {self._style('error', 'red')}: {printable(text)}", err=True)
+            say(f"{self._command}: {self._style('error', 'red')}: {printable(text)}")
 
     def verdict(self, text: str) -> None:
         """The line of a failed gate, which is no error: the command did what it was asked."""
@@ -62,8 +70,8 @@ class Console:
         path = error.ctx.command_path if error.ctx else "fer"
         if not ranks.first_to_tell(error.format_message()):
             return
-        click.echo(f"{path}: {self._style('error', 'red')}: {error.format_message()}", err=True)
-        click.echo(f"try: {path} --help", err=True)
+        say(f"{path}: {self._style('error', 'red')}: {error.format_message()}")
+        say(f"try: {path} --help")
 
     def summary(self, text: str, facts: dict[str, Any], failures: list[tuple[str, str]]) -> None:
         """The line that ends a stage, or with --json its facts as one JSON object; failed rows are always named."""
@@ -71,7 +79,7 @@ class Console:
         if not ranks.writes():
             return
         if self.machine:
-            click.echo(json.dumps(facts), err=True)
+            say(json.dumps(facts))
             return
         self.failures(failures)
         if not self.quiet:
@@ -90,7 +98,7 @@ class Console:
             return
         if self._bar is not None:
             self._bar.clear()
-        click.echo(f"{self._command}: {printable(text)}", err=True)
+        say(f"{self._command}: {printable(text)}")
 
     def _close(self) -> None:
         if self._bar is not None:

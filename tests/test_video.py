@@ -380,9 +380,7 @@ def test_videos_among_photos_are_told_of(tmp_path):
     for name in ("a.jpg", "b.mp4", "c.MOV"):
         (tmp_path / name).touch()
     video.tell_left_out([Folder(f"{tmp_path}/")], Log("skip", heard))
-    assert heard.notes == [
-        f"{tmp_path}/ holds 2 videos, left out: name them, as in fer predict -m MODEL {tmp_path}/b.mp4"
-    ]
+    assert heard.notes == [f"{tmp_path}/ holds 2 videos, left out: name them, as in fer predict {tmp_path}/b.mp4"]
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------
@@ -472,10 +470,29 @@ def test_broken_videos_have_rows_and_no_noise(place):
 
 def test_detect_a_broken_video(place):
     text = fer("detect", "--detector", "haar", place / "index.mp4", "-o", place / "no.h5", status=1)[1]
-    assert text == (f"fer detect: error: {place / 'index.mp4'}: {UNKNOWN}; leave such rows out with --on-error skip\n")
+    assert text == f"fer detect: error: {place / 'index.mp4'}: {UNKNOWN}\n"
+    both = (place / "gray.avi", place / "index.mp4")
+    text = fer("detect", "--detector", "haar", *both, "-o", place / "no.h5", status=1)[1]
+    assert text.endswith(
+        f"fer detect: error: {place / 'index.mp4'}: {UNKNOWN}; leave such rows out with --on-error skip\n"
+    )
     fer("detect", "--detector", "haar", "--on-error", "skip", place / "torn.avi", "-o", place / "some.h5", status=4)
     with open_store(place / "some.h5") as store:
         assert 0 < store.rows < 40
+
+
+def test_detect_the_videos_of_a_glob(place):
+    fer("detect", "--detector", "none", place / "[fg]*.avi", "-o", place / "all.h5")
+    with open_store(place / "all.h5") as store:
+        assert set(store.column("source")) == {str(place / "face.avi"), str(place / "gray.avi")}
+    text = fer("detect", "--detector", "none", place / "x*.avi", "-o", place / "no.h5", status=1)[1]
+    assert text == f"fer detect: error: no file matches {place}/x*.avi\n"
+
+
+def test_a_video_in_a_list_of_photos(place):
+    (place / "list").write_text(f"{place}/face.avi\n")
+    text, _ = fer(*PREDICT, "-m", place / "model.h5", "--files-from", place / "list", status=4)
+    assert json.loads(text)["error"] == "it is a video: name it as IN"
 
 
 def test_detect_a_video_without_a_face(place):

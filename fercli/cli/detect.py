@@ -8,6 +8,7 @@ from ..detectors import best
 from ..layouts.video import is_clip
 from ..stages import runner, video
 from ..stages.detect import AUTO, DetectSpec, run, weights_digest
+from ..stages.opening import expanded
 from ..stages.runner import Stage
 from . import options
 from .console import Console
@@ -19,7 +20,7 @@ from .stage import run_stage, tell
 def command(**arguments: Any) -> None:
     """Find faces in photos and crop them to gray squares.
 
-    IN are stores of photos, or videos, in which faces are followed from frame to frame.
+    IN are stores of photos, or videos, in which faces are followed from frame to frame; or globs of either.
 
     \b
       fer ingest photos/ | fer detect -o faces.h5
@@ -31,6 +32,7 @@ def command(**arguments: Any) -> None:
     if arguments["detector"] in (None, AUTO):  # by its name in the provenance, so that another one makes OUT anew
         arguments["detector"] = best()
         console.note(f"faces are found with {arguments['detector']}")
+    arguments["inputs"] = tuple(expanded(arguments["inputs"]))
     if not any(map(is_clip, arguments["inputs"])):
         run_stage(Stage("detect", run, named=weights_digest), DetectSpec, arguments)
         return

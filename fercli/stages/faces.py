@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import DataError
 from ..layouts.archive import Archive
 from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
+from ..layouts.video import is_video
 from ..ops.image import digest, header
 from ..ops.parallel import ordered_map
 from ..store import Block, objects
@@ -152,7 +153,12 @@ def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
         for name in source.names():
             called = name if source.flat else source.path
             path = called if os.path.isfile(called) else ""
-            yield Photo(called, partial(source.read, name), {}, unique(relative(called), called), path)
+            read = _no_photo if is_video(called) else partial(source.read, name)
+            yield Photo(called, read, {}, unique(relative(called), called), path)
+
+
+def _no_photo() -> bytes:
+    raise DataError("it is a video: name it as IN")
 
 
 def relative(path: str) -> str:

@@ -18,7 +18,7 @@ from .ingest import resolve
 @contextmanager
 def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterator[Reader | list[Source]]:
     """What is named: one table where these are stores (or a store on standard input), else sources of photos."""
-    paths = list(_expanded(inputs)) or ([] if files_from else ["-"])
+    paths = list(expanded(inputs)) or ([] if files_from else ["-"])
     if "-" in paths and (len(paths) > 1 or files_from):
         raise UsageError("standard input is one input by itself: name '-' alone")
     clips, stores = [path for path in paths if is_clip(path)], [path for path in paths if _is_store(path)]
@@ -40,7 +40,7 @@ def _refuse_others(alike: Sequence[str], paths: Sequence[str], files_from: str |
         raise UsageError(f"{alike[0]} is {what} and {other} is not: label them in two runs")
 
 
-def _expanded(inputs: Sequence[str]) -> Iterator[str]:
+def expanded(inputs: Sequence[str]) -> Iterator[str]:
     """The inputs, with the patterns that the shell has left resolved."""
     for path in inputs:
         if os.path.lexists(path) or not glob.has_magic(path):

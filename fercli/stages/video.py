@@ -96,7 +96,7 @@ def tell_left_out(sources: Iterable[Source], log: Log) -> None:
         if videos:
             log.note(
                 f"{source.path} holds {counted(len(videos), 'video')}, left out: name them, "
-                f"as in fer predict -m MODEL {source.path.rstrip('/')}/{videos[0]}"
+                f"as in fer predict {source.path.rstrip('/')}/{videos[0]}"
             )
 
 
@@ -115,7 +115,7 @@ def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log)
         with closing(_framed(clip, search, False)) as frames:
             while batch := list(islice(frames, FRAMES)):
                 if batch[-1].found.error:
-                    log.failed(clip.path, batch.pop().found.error)
+                    _failed(clip, batch.pop().found.error, len(clips) == 1 and not count and not batch, log)
                 missed += sum(one.found.missed for one in batch)
                 count += len(batch)
                 _check_found(batch, spec)
@@ -125,6 +125,16 @@ def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log)
         if missed:
             did = "were left out" if spec.on_miss == "drop" else "were kept whole"
             log.note(f"{missed:,} of {count:,} frames of {clip.path} show no face that {spec.detector} finds and {did}")
+
+
+def _failed(clip: Clip, reason: str, all_there_is: bool, log: Log) -> None:
+    """Reports a clip that ends in an error, without the advice to leave it out where nothing would be left."""
+    try:
+        log.failed(clip.path, reason)
+    except DataError:
+        if not all_there_is:
+            raise
+        raise DataError(f"{clip.path}: {reason}") from None
 
 
 def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:

@@ -4,15 +4,18 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..layouts.files import is_image
 from ..layouts.video import is_video
 from ..ops import draw
 from ..ops.image import encode
 from ..ops.parallel import ordered_map
 from ..store import put
 from ..text import counted
+from .faces import Photo, Unique
 from .outputs import Labelled, Output, pixels, prepare
 from .rows import NO_FACE, UNSURE, Row
 from .runner import Log
@@ -50,43 +53,53 @@ class Pictures(Output):
         if folder == "-" or is_video(folder):
             raise UsageError(f"{FLAG} {folder} takes the frames of one video, and IN are photos: name a folder")
         self._folder, self._log, self._count = own_folder(folder), log, 0
+        self._unique = Unique()
 
     def add(self, batch: Sequence[Labelled]) -> None:
         """Writes the pictures of some photos, in threads; one that cannot be written is reported."""
-        for labelled, error in ordered_map(self._write, self._read(batch), ahead=1):
+        self._draw([(labelled, self._target(labelled.photo)) for labelled in batch])
+
+    def again(self, batch: Sequence[Labelled]) -> None:
+        """Writes the pictures that are not there: the earlier run made none, or made them in another folder."""
+        placed = [(labelled, self._target(labelled.photo)) for labelled in batch]
+        self._draw([(labelled, target) for labelled, target in placed if not target.exists()])
+
+    def close(self) -> str:
+        return f"{counted(self._count, 'picture')} in {self._folder}"
+
+    def _target(self, photo: Photo) -> Path:
+        """Where the picture of a photo goes; it is a PNG where the photo's name tells of no format that is written."""
+        suffix = os.path.splitext(photo.name)[1].lower()
+        written = is_image(suffix) and suffix not in _UNWRITTEN and cv2.haveImageWriter(f"photo{suffix}")
+        return self._folder / self._unique(photo.name if written else f"{photo.name}.png", photo.source)
+
+    def _draw(self, placed: Sequence[tuple[Labelled, Path]]) -> None:
+        for labelled, error in ordered_map(self._write, self._read(placed), ahead=1):
             if error:
                 self._log.failed(labelled.photo.source, f"no picture of it was written: {error}")
             else:
                 self._count += 1
 
-    def again(self, batch: Sequence[Labelled]) -> None:
-        """Leaves the pictures of the earlier run: to draw them would take as long as to label the photos."""
-
-    def close(self) -> str:
-        return f"{counted(self._count, 'picture')} in {self._folder}"
-
-    def _read(self, batch: Sequence[Labelled]) -> Iterable[tuple[Labelled, bytes | np.ndarray, str]]:
+    def _read(
+        self, placed: Sequence[tuple[Labelled, Path]]
+    ) -> Iterable[tuple[Labelled, Path, bytes | np.ndarray, str]]:
         """The photos that could be labelled, read by one thread: not every source can be read by several."""
-        for labelled in batch:
+        for labelled, target in placed:
             if labelled.rows[0]["status"] == "error":
                 continue
             try:
-                yield labelled, labelled.photo.read(), ""
+                yield labelled, target, labelled.photo.read(), ""
             except DataError as error:
-                yield labelled, b"", str(error)
+                yield labelled, target, b"", str(error)
 
-    def _write(self, item: tuple[Labelled, bytes | np.ndarray, str]) -> tuple[Labelled, str]:
-        labelled, data, error = item
+    def _write(self, item: tuple[Labelled, Path, bytes | np.ndarray, str]) -> tuple[Labelled, str]:
+        labelled, target, data, error = item
         if error:
             return labelled, error
-        target = self._folder / labelled.photo.name
-        suffix = target.suffix.lower()
-        if suffix in _UNWRITTEN:
-            target, suffix = target.with_name(f"{target.name}.png"), ".png"
         try:
             image = pixels(data)
             faces = faces_of(labelled.rows)
-            picture = encode(draw.annotated(image, faces, "" if faces else NO_FACE), suffix)
+            picture = encode(draw.annotated(image, faces, "" if faces else NO_FACE), target.suffix.lower())
         except DataError as problem:
             return labelled, str(problem)
         os.makedirs(target.parent, exist_ok=True)

@@ -312,6 +312,39 @@ def test_a_dry_run_over_folds_trains_on_all_of_them_or_on_one(call, recipe) -> N
     assert call(*words) == (0, "\n".join([*script, ""]), "")
 
 
+@pytest.mark.parametrize(("name", "folder"), [("alizadeh-deep", "alizadeh-deep"), ("there/own.toml", "own")])
+def test_the_folder_is_named_as_the_recipe_unless_told(call, recipe, name: str, folder: str) -> None:
+    Path("there").mkdir()
+    Path("there", "own.toml").write_text(CHEAP, "utf-8")
+    status, out, err = call("run", name, "--data", "synthetic:30", "-n")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == f"mkdir -p {folder}"
+    assert f"\nfer ingest synthetic:30 -o {folder}/ingest.h5\n" in out
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("[train]\nfold = 'all'\n", (),
+         "recipe own.toml has train.fold all and makes no folds: add --set split.folds=10, or leave train.fold out"),
+        ("[split]\ntest = 1\n[train]\n", ("train.fold=2",),
+         "recipe own.toml has train.fold 2 and makes no folds: add --set split.folds=10, or leave train.fold out"),
+        ("[split]\nfolds = 3\n[train]\n", ("train.search=dropout=0.1,0.2", "train.search=lr=0.1,0.2"),
+         "recipe own.toml has split.folds, over which no one model is kept, and train.search keeps one: leave "
+         "train.search out, type fer train --recipe own.toml --search dropout=0.1,0.2 --search lr=0.1,0.2 on the "
+         "store that it trains on, and give the recipe what won with --set"),
+    ],
+)  # fmt: skip
+def test_folds_that_do_not_go_with_the_training_are_told_before_any_work(
+    call, recipe, text: str, changes: tuple[str, ...], message: str, dry_run: tuple[str, ...]
+) -> None:
+    words = [word for change in changes for word in ("--set", change)]
+    found = call("run", recipe(text), "--data", "synthetic:30", "-o", "out", *words, *dry_run)
+    assert found == (2, "", f"fer recipe run: error: {message}\n")
+    assert os.listdir() == ["own.toml"]
+
+
 @pytest.mark.parametrize(
     ("text", "figures_told", "without"),
     [

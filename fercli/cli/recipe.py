@@ -71,7 +71,10 @@ def show(name: str, as_json: bool) -> None:
 @command.command("run")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--data", "sources", multiple=True, required=True, metavar="SOURCE", help="Data to read; repeatable.")
-@click.option("-o", "--output", "folder", required=True, metavar="FOLDER", help="Folder for the stores of all stages.")
+@click.option(
+    "-o", "--output", "folder", metavar="FOLDER",
+    help="Folder for the stores of all stages. [default: the recipe's name, or that of FILE without .toml]",
+)  # fmt: skip
 @click.option(
     "--set", "assignments", multiple=True, metavar="STAGE.SETTING=VALUE", help="Replace a setting; repeatable."
 )
@@ -80,25 +83,29 @@ def show(name: str, as_json: bool) -> None:
 @click.option("-n", "--dry-run", is_flag=True, help="Read the data, and only print the commands for a shell.")
 @options.console
 def run(
-    name: str, sources: tuple[str, ...], folder: str, assignments: tuple[str, ...],
+    name: str, sources: tuple[str, ...], folder: str | None, assignments: tuple[str, ...],
     resume: bool, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Carry out a recipe: ingest the data, prepare it, train, predict, and evaluate.
 
     One whose [split] makes folds is cross-validated over them, and keeps the predictions and no model.
 
-    Each stage is a command of its own from store to store in FOLDER; --dry-run prints them. What is up to date is left
-    alone, and the first stage that fails ends the run.
+    Each stage is a command of its own from store to store in FOLDER, which without -o lies in the current folder and is
+    named as the recipe; --dry-run prints them. What is up to date is left alone, and the first stage that fails ends
+    the run.
 
     \b
       fer recipe run njoku --data fer2013.tar.xz -o njoku/
       fer recipe run njoku --data synthetic:200 -o try/ --set train.epochs=1
+      fer recipe run falahzadeh --data jaffe/
       fer recipe run falahzadeh --data jaffe/ -o jaffe-runs/ --set split.by=subject
       fer recipe run own.toml --data faces/ -o own/ --dry-run | sh -e
     """
     console = _begin("run")
+    folder = folder or Path(name).stem
     loaded = recipe.load(name).changed(assignments)
-    pipeline.check_models(loaded)  # before the work, not after
+    pipeline.check_folds(loaded)  # before the work, not after
+    pipeline.check_models(loaded)
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:
         data = _look_without_keeping(loaded, sources)

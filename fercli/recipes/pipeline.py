@@ -69,6 +69,24 @@ def check_models(recipe: Recipe) -> None:
             )
 
 
+def check_folds(recipe: Recipe) -> None:
+    """Raises UsageError where the recipe trains over folds that it does not make, or searches over those it makes."""
+    settings = recipe.settings("train")
+    fold, search = settings.get("fold"), tuple(settings.get("search", ()))
+    if fold and not _folds(recipe):
+        raise UsageError(
+            f"recipe {recipe.name} has train.fold {fold} and makes no folds: add --set split.folds=10, "
+            f"or leave train.fold out"
+        )
+    if search and _folds(recipe):
+        searched = shlex.join(flags({"search": search}))
+        raise UsageError(
+            f"recipe {recipe.name} has split.folds, over which no one model is kept, and train.search keeps one: leave "
+            f"train.search out, type fer train --recipe {recipe.name} {searched} on the store that it trains on, "
+            f"and give the recipe what won with --set"
+        )
+
+
 def look(sources: Sequence[str], folder: str) -> Contents:
     """What the store made by `ingest` holds. Raises DataError where nothing in it is labelled."""
     name = ", ".join(sources)

@@ -40,6 +40,21 @@ def test_the_image_is_left_alone_and_a_face_is_framed():
     assert (draw.annotated(image, faces((300, 200, 120, 120))) == out).all()
 
 
+@pytest.mark.parametrize("side", [512, 700, 1000])
+def test_the_line_of_a_box_shows_on_any_ground(side):
+    """Two px of the colour at the edge of the box, and a dark one on either side."""
+    out = draw.annotated(ground(side, side), faces((200, 150, 100, 100)))
+    expected = [(100, 100, 100), draw.BLACK, HAPPY, HAPPY, draw.BLACK, (100, 100, 100)]
+    assert [tuple(pixel) for pixel in out[200, 198:204].tolist()] == expected
+    assert [tuple(pixel) for pixel in out[251:245:-1, 250].tolist()] == expected
+
+
+def test_a_box_in_a_corner_and_a_tiny_one():
+    out = draw.annotated(ground(400, 400), faces((0, 0, 100, 100)))
+    assert [tuple(pixel) for pixel in out[60, :4].tolist()] == [HAPPY, HAPPY, draw.BLACK, (100, 100, 100)]
+    assert (draw.annotated(ground(400, 400), faces((0, 0, 1, 1)))[200:, 200:] == 100).all()
+
+
 def test_gray_images_and_none_at_all():
     gray = np.full((300, 300), 7, np.uint8)
     assert (draw.annotated(gray, []) == 7).all()

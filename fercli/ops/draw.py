@@ -140,16 +140,15 @@ def _stroke(height: int) -> int:
 
 
 def _outline(canvas: np.ndarray, box: Rect, colour: Colour) -> None:
-    """A line of the colour within a dark one, so that it shows on any ground; inside the box."""
+    """A line of the colour along the inside of the box, between two dark ones, so that it shows on any ground."""
     x, y, w, h = box
-    size = min(_letters([], canvas.shape[1], canvas.shape[0]), max(1, min(w, h) // 8))
-    inner = max(1, size // 6)
-    outer = inner + max(1, inner // 2)
-    for thickness, ink in ((outer, BLACK), (inner, colour)):
-        for part in (
-            canvas[y : y + h, x : x + thickness], canvas[y : y + h, max(x, x + w - thickness) : x + w],
-            canvas[y : y + thickness, x : x + w], canvas[max(y, y + h - thickness) : y + h, x : x + w],
-        ):  # fmt: skip
+    size = min(_letters([], canvas.shape[1], canvas.shape[0]), min(w, h) // 8)
+    line = max(2, size // 6)
+    dark = line // 2
+    for outset, thickness, ink in ((dark, dark, BLACK), (-line, dark, BLACK), (0, line, colour)):
+        rows = canvas[max(0, y - outset) : max(0, y + h + outset)]
+        ground = rows[:, max(0, x - outset) : max(0, x + w + outset)]
+        for part in (ground[:, :thickness], ground[:, -thickness:], ground[:thickness], ground[-thickness:]):
             part[:] = ink
 
 

@@ -315,8 +315,23 @@ def test_one_fold_a_person(tmp_path):
         (
             {"label": [0, 0, 0, 0, 1, 1]},
             {"folds": 3},
-            "{path} has 2 different pictures of class 'happy', fewer than 3 folds: "
-            "use fewer folds, or leave the class out",
+            "{path} has 2 different pictures of class 'happy', fewer than 3 folds: use at most --folds 2",
+        ),
+        (
+            {"label": [0, 0, 0, 1, 1, 2]},
+            {"folds": 3},
+            "{path} has 1 different picture of class 'sad', fewer than 3 folds: "
+            "ingest more pictures of it, or the data without it",
+        ),
+        (
+            {"label": [0] * 6, "digest": np.zeros((6, 16), np.uint8)},
+            {"folds": 3},
+            "{path} has 1 different picture, fewer than 3 folds: ingest more pictures",
+        ),
+        (
+            {"subject": ["A"] * 6},
+            {"folds": 3, "by": "subject"},
+            "{path} has 1 subject, fewer than 3 folds: use --by image",
         ),
         (
             {"label": [0, 0, 0, 0, 0, 0], "digest": np.repeat(np.eye(2, 16, dtype=np.uint8), 3, axis=0)},

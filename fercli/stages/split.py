@@ -110,18 +110,23 @@ def _check_enough(src: Reader, spec: SplitSpec, groups: np.ndarray, strata: np.n
     """Raises DataError where folds could not all be filled: with groups, or by image with pictures of each class."""
     total = int(groups.max()) + 1
     if total < spec.folds:
-        raise DataError(
-            f"{src.name} has {_counted(total, spec)}, fewer than {spec.folds} folds: use at most --folds {total}"
-        )
+        more = "ingest more pictures" if spec.by == "image" else "use --by image"
+        raise DataError(f"{src.name} has {_counted(total, spec)}, {_too_few(total, spec, more)}")
     if spec.by != "image":
         return  # whole people need not show every expression: one fold a person is an honest protocol
-    for code, name in enumerate(src.classes):
-        pictures = len(np.unique(groups[strata == code]))
-        if 0 < pictures < spec.folds:
-            raise DataError(
-                f"{src.name} has {pictures} different pictures of class {name!r}, fewer than {spec.folds} folds: "
-                f"use fewer folds, or leave the class out"
-            )
+    pictures = {name: len(np.unique(groups[strata == code])) for code, name in enumerate(src.classes)}
+    fewest = min((name for name in pictures if pictures[name]), key=pictures.get, default=None)
+    if fewest is not None and pictures[fewest] < spec.folds:
+        more = "ingest more pictures of it, or the data without it"
+        raise DataError(
+            f"{src.name} has {_counted(pictures[fewest], spec)} of class {fewest!r}, "
+            f"{_too_few(pictures[fewest], spec, more)}"
+        )
+
+
+def _too_few(count: int, spec: SplitSpec, more: str) -> str:
+    """That `count` is fewer than the folds, and what to type; `more` where no folds can be made of so few."""
+    return f"fewer than {spec.folds} folds: {f'use at most --folds {count}' if count > 1 else more}"
 
 
 def _check_sides(

@@ -133,6 +133,24 @@ def test_a_value_that_the_other_settings_refuse_is_told_before_any_work(data: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"search": ("freeze=1,9",)}, "--freeze 9 is beyond model njoku, which has 4 convolutions"),
+        ({"search": ("lr=0,0.002", "dropout=0.1,0.2"), "model": "zhao-separable"},
+         "model zhao-separable has no setting 'dropout'; known: heads"),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_network_refuses_is_told_before_any_work(
+    data: Path, tmp_path: Path, settings: dict, message: str
+) -> None:
+    heard = Notes()
+    with pytest.raises(UsageError) as error:
+        train(data, tmp_path / "m.h5", replaced(**settings), heard)
+    assert (str(error.value), heard.notes) == (message, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5"]
+
+
 def test_a_run_cut_off_anywhere_and_rerun_gives_the_same_file(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "whole.h5")
     for moment in (KillAt(2), KillAt(2, "candidate "), KillAt(4), KillAt(1, "candidates "), KillAt(1, "candidate 4")):

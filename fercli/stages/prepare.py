@@ -43,7 +43,7 @@ NO_DIGESTS = np.empty((0, 16), np.uint8)
 
 def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch.device, log: Log) -> Training:
     """The network with its first weights, and everything that trains it, on the device."""
-    arguments = {} if spec.dropout is None else {"dropout": spec.dropout}
+    arguments = _own_arguments(spec)
     heads, values = read_heads(src, spec.heads)
     check_values(heads, values[rows.train], src.name)
     make = partial(models.build, spec.model, channels=len(src.channels), size=size, **as_arguments(heads))
@@ -89,6 +89,24 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
         augment=recipe,
         further=values[rows.validation],
     )  # fmt: skip
+
+
+def check_network(src: Reader, spec: "TrainSpec", size: int) -> None:
+    """Raises UsageError, without any work, where the network cannot be built for images of `size` px, or not frozen as
+    the settings say.
+    """
+    heads, _ = read_heads(src, spec.heads)
+    with torch.device("meta"):  # shapes only
+        network = models.build(
+            spec.model, len(src.classes), len(src.channels), size, **as_arguments(heads), **_own_arguments(spec)
+        )
+    if spec.freeze:
+        freeze(network, spec.model, spec.freeze)
+
+
+def _own_arguments(spec: "TrainSpec") -> dict[str, float]:
+    """What the settings tell the network itself."""
+    return {} if spec.dropout is None else {"dropout": spec.dropout}
 
 
 def _rule(

@@ -54,12 +54,13 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     CPU. Raises as `train.run`, UsageError for what cannot be searched, and DataError where no candidate has a loss.
     """
     from ..learn.rows import check_images, choose_rows
+    from .prepare import check_network
 
     axes = parse(spec.search)
-    for name, values in axes.items():  # what does not go with the other settings, before the work begins
-        for value in values:
-            replace(spec, search=(), **{name: value})
-    check_images(src)
+    each = [replace(spec, search=(), **{name: value}) for name, values in axes.items() for value in values]
+    size = check_images(src)
+    for one in each:  # what does not go with the other settings or the network, before the work begins
+        check_network(src, one, size)
     rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     with several(src, spec, checkpoint, log) as trainings:
         done = _finished(trainings)

@@ -144,7 +144,8 @@ def test_a_network_works_at_its_smallest_size_and_not_below(name: str, smallest:
     with pytest.raises(UsageError) as error:
         models.build(name, size=smallest - 1)
     assert str(error.value) == (
-        f"model {name} takes images of {smallest}x{smallest} pixels or more, not {smallest - 1}x{smallest - 1}"
+        f"model {name} takes images of {smallest}x{smallest} pixels or more, not {smallest - 1}x{smallest - 1}: "
+        f"type fer detect --detector none --size {smallest}"
     )
 
 
@@ -446,7 +447,7 @@ def test_the_grammar_names_what_is_wrong(layers: str, message: str) -> None:
 def test_every_pooling_of_the_grammar_needs_twice_the_side() -> None:
     layers = " ".join(["conv4x3-relu-pool"] * 3)
     assert models.build("alizadeh", layers=layers, size=8)(torch.rand(2, 1, 8, 8)).shape == (2, 7)
-    with pytest.raises(UsageError, match=r"^model alizadeh takes images of 8x8 pixels or more, not 7x7$"):
+    with pytest.raises(UsageError, match=r"^model alizadeh takes images of 8x8 pixels or more, not 7x7: "):
         models.build("alizadeh", layers=layers, size=7)
 
 

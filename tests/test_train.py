@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from fercli.cli import fer
+from fercli.cli.console import Console
 from fercli.errors import DataError, UsageError
 from fercli.learn import schedule
 from fercli.ops.augment import Recipe
@@ -213,10 +215,43 @@ def test_an_output_that_is_up_to_date_leaves_the_checkpoint_of_another_run(data:
     with pytest.raises(Killed):
         train(data, target, replaced(epochs=9), KillAt(8))
     kept = Checkpoint.beside(str(target))
+    kept.remove_orphans()
     outcome = run_on_stores(stage(kept), [str(data)], str(target), SPEC, Log())
     assert outcome.up_to_date
     kept.remove()
     assert kept.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [([], "checkpoint"), (["--search", "dropout=0.1,0.2"], "finished"), (["--fold", "all"], "finished")],
+)
+def test_what_a_run_left_that_was_killed_after_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: list[str], left: str
+) -> None:
+    data, target, left = tmp_path / "data.h5", tmp_path / "out.h5", tmp_path / f"out.h5.{left}"
+    write_bands(data, fold=np.arange(126, dtype=np.int16) % 2)
+
+    def run(*words: str) -> None:
+        told = ["train", str(data), "-o", str(target), "--epochs", "1", "--device", "cpu", "-q", *settings, *words]
+        assert not fer.main(told, standalone_mode=False, obj=Console())
+
+    for words in ([], ["--lr", "0.5"]):  # the next run asks for the same, or for something else
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "remove", lambda self: None)
+            run("--force")
+        made, orphan = target.read_bytes(), left.read_bytes()
+        run("--dry-run", *words)
+        assert left.read_bytes() == orphan
+        run(*words)
+        assert sorted(tmp_path.iterdir()) == [data, target]
+        assert (target.read_bytes() == made) == (not words)
+
+
+def test_without_an_output_a_checkpoint_of_the_same_run_stays(data: Path, unfinished: Path, tmp_path: Path) -> None:
+    before = unfinished.read_bytes()
+    Checkpoint.beside(str(tmp_path / "refused.h5")).remove_orphans()
+    assert unfinished.read_bytes() == before
 
 
 def test_a_model_is_no_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -391,7 +426,9 @@ def test_a_holdout_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_images_too_small_for_the_network_are_refused(tmp_path: Path) -> None:
     data = write_bands(tmp_path / "data.h5", image=np.zeros((126, 12, 12), np.uint8))
-    assert refused(UsageError, data) == "model njoku takes images of 22x22 pixels or more, not 12x12"
+    assert refused(UsageError, data) == (
+        "model njoku takes images of 22x22 pixels or more, not 12x12: type fer detect --detector none --size 22"
+    )
 
 
 def test_oddities_are_noted(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
 """`fer train`."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from ..learn import ranks
-from ..recipes.recipe import load
+from ..recipes.recipe import Recipe, load
 from ..stages import crossval, search, train
+from ..stages.dense import GRADIENTS
+from ..stages.runner import Log
 from ..stages.train import Checkpoint, TrainSpec
+from ..store import Reader, Writer
 from . import options
 from .stage import run_stage
 
@@ -39,9 +44,27 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
       fer ingest fer2013.csv | fer train --recipe njoku --resume -o model.h5
     """
     checkpoint = Checkpoint.beside(arguments["output"], resume, arguments["force"])
-    settings = load(recipe).settings("train") if recipe else None
+    loaded = load(recipe) if recipe else None
+    settings = loaded.settings("train") if loaded else None
     spec = options.given(TrainSpec, arguments, settings)
     work = crossval if spec.fold is not None else search if spec.search else train
-    run_stage(train.stage(checkpoint, work.run), TrainSpec, arguments, settings)
-    if checkpoint and ranks.writes() and not arguments["dry_run"]:
+    tidies = checkpoint and ranks.writes() and not arguments["dry_run"]
+    if tidies:
+        checkpoint.remove_orphans()
+    run_stage(train.stage(checkpoint, partial(_run, work.run, loaded)), TrainSpec, arguments, settings)
+    if tidies:
         checkpoint.remove()
+
+
+def _run(
+    work: Callable[..., None], recipe: Recipe | None, src: Reader, dst: Writer, spec: TrainSpec, log: Log,
+    checkpoint: Checkpoint | None,
+) -> None:  # fmt: skip
+    """Carries `work` out; notes a store without the gradient channels that the recipe's own stages would make."""
+    made = recipe.spec("gradients") if recipe and "gradients" in recipe.pipeline else None
+    if made and made.operator != "none" and src.channels != GRADIENTS:
+        log.note(
+            f"recipe {recipe.name} trains on gradient channels, and {src.name} has {' '.join(src.channels)}: "
+            f"{made.line} makes them"
+        )
+    work(src, dst, spec, log, checkpoint=checkpoint)

@@ -45,7 +45,7 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     """Raises UsageError, naming the setting that differs, unless the checkpoint is of `run`.
 
     A run is {"settings": a mapping, "data": the digest of its input, "init": that of the weights it begins with,
-    "teachers": those of its teachers}.
+    "teachers": those of its teachers, "key": that of its output, which is not looked at}.
     """
     found = src.documents.get("model", {}).get("run")
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):

@@ -12,7 +12,10 @@ from ..errors import UsageError
 def check_size(name: str, size: int, smallest: int) -> None:
     """Raises UsageError unless model `name`, which takes images of a side of `smallest` px or more, can take `size`."""
     if size < smallest:
-        raise UsageError(f"model {name} takes images of {smallest}x{smallest} pixels or more, not {size}x{size}")
+        raise UsageError(
+            f"model {name} takes images of {smallest}x{smallest} pixels or more, not {size}x{size}: "
+            f"type fer detect --detector none --size {smallest}"
+        )
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int | None = None) -> nn.Module:

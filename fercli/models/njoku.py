@@ -14,8 +14,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from ..errors import UsageError
 from . import model
+from .blocks import check_size
 from .layers import Dropout
 
 SMALLEST = 22  # pixels: 22, 20, 10, 8, 4, 2, 1
@@ -24,8 +24,7 @@ SMALLEST = 22  # pixels: 22, 20, 10, 8, 4, 2, 1
 @model
 def njoku(classes: int, channels: int, size: int, dropout: float | None = None) -> nn.Module:
     """The network of Njoku. `dropout` sets all four rates; None keeps 0.25 after a pooling, 0.5 before the output."""
-    if size < SMALLEST:
-        raise UsageError(f"model njoku takes images of {SMALLEST}x{SMALLEST} pixels or more, not {size}x{size}")
+    check_size("njoku", size, SMALLEST)
     side = (((size - 2) // 2 - 2) // 2 - 2) // 2
     light, heavy = (0.25, 0.5) if dropout is None else (dropout, dropout)
     layers = OrderedDict(

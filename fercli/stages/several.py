@@ -37,12 +37,11 @@ class Several:
     def __init__(self, src: Reader, spec: TrainSpec, checkpoint: Checkpoint, log: Log) -> None:
         self.src, self.log, self.run = src, log, identity(src, spec)
         self.current = Checkpoint(checkpoint.path)
-        self.finished = checkpoint.path.with_suffix(".finished")
-        files = (self.current.path, self.finished)
+        _, self.finished = checkpoint.files
         if checkpoint.force:
-            for path in files:
+            for path in checkpoint.files:
                 path.unlink(missing_ok=True)
-        elif checkpoint.resume and not any(path.exists() for path in files):
+        elif checkpoint.resume and not any(path.exists() for path in checkpoint.files):
             log.note(f"there is no {self.current.path} to resume: starting at epoch 1")
 
     @contextmanager

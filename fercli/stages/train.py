@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, UsageError
 from ..learn import ranks
 from ..store import Reader, Writer, create_store, open_store
-from .runner import Log, Stage
+from .runner import Log, Stage, key, recorded_key
 from .trainspec import TrainSpec
 
 if TYPE_CHECKING:
@@ -43,10 +43,31 @@ class Checkpoint:
             raise UsageError("--resume needs the output that the run was writing: name it with -o")
         return None
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """What may lie beside the output: the training under way, and what came of those before it (see `several`)."""
+        return self.path, self.path.with_suffix(".finished")
+
     def remove(self) -> None:
         """Removes the files of a finished run, once the output is in its place; any other stays."""
         for path in self.finished:
             path.unlink(missing_ok=True)
+
+    def remove_orphans(self) -> None:
+        """Removes the files of the run that made the output that is there: it was ended before it could do so."""
+        for path in self.files:
+            wanted = _key_asked_for(path)
+            if wanted is not None and wanted == recorded_key(str(self.path.with_suffix(""))):
+                path.unlink()
+
+
+def _key_asked_for(path: Path) -> str | None:
+    """The key of the output that the run of a checkpoint makes; None where there is none that tells it."""
+    try:
+        with open_store(path, ("model", "predictions")) as saved:
+            return saved.documents["model"]["run"]["key"]
+    except (DataError, KeyError, TypeError):
+        return None
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -78,12 +99,14 @@ def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Sta
     `work` is this module's `run`, or that of `crossval` or `search`.
     """
 
-    def named(spec: TrainSpec) -> list[str]:
-        from ..learn.weights import digest
+    return Stage("train", partial(work, checkpoint=checkpoint), named=_named)
 
-        return [digest(name, spec.model) for name in (spec.init, *spec.teacher) if name]
 
-    return Stage("train", partial(work, checkpoint=checkpoint), named=named)
+def _named(spec: TrainSpec) -> list[str]:
+    """Hex digests of the weights that `--init` and `--teacher` name, in this order."""
+    from ..learn.weights import digest
+
+    return [digest(name, spec.model) for name in (spec.init, *spec.teacher) if name]
 
 
 def fit(
@@ -158,20 +181,20 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     """What makes a run the same one: it may be told to go on for longer, unless the rate knows the end, and what is
     made of its model at the end may change.
 
-    Of several trainings in one run those that are done have come to their end, so they all know it.
+    Of several trainings in one run those that are done have come to their end, so they all know it. The key is that of
+    the output, which depends on all the settings.
     """
-    from ..learn.weights import digest
-
     settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher", "heads")}
     del settings["compile"], settings["half"]
     if spec.fold is None and not spec.search:
         del settings["patience"], settings["calibrate"]
         if spec.schedule == "constant":
             del settings["epochs"]
-    known: dict[str, Any] = {"init": digest(spec.init, spec.model)} if spec.init else {}
+    named = _named(spec)
+    known: dict[str, Any] = {"init": named[0]} if spec.init else {}
     if spec.teacher:
-        known["teachers"] = [digest(name, spec.model) for name in spec.teacher]
-    return {"settings": settings, "data": src.digest, **known}
+        known["teachers"] = named[-len(spec.teacher) :]
+    return {"settings": settings, "data": src.digest, "key": key("train", spec, [*src.digests, *named]), **known}
 
 
 def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log) -> None:

@@ -1,0 +1,99 @@
+"""Every recipe trains: cut off and resumed it gives the bytes of an unbroken run, and its model answers."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fercli.cli import main
+from fercli.recipes.pipeline import flags
+from fercli.recipes.recipe import load
+from fercli.stages.train import TrainSpec
+from fercli.store import open_store
+from tests.learning import write_bands
+from tests.stages import KillAt, Killed
+from tests.test_recipes import PUBLISHED
+from tests.test_train import train
+
+torch.set_num_threads(1)
+
+#: Sides in px of the pictures, for the networks that are slow, or do not work, at 24.
+SIDES = {"falahzadeh": 63, "zhao-cnn": 8, "zhao-vgg": 8, "yengikand": 8, "alizadeh-deep": 16}
+ROWS = 24  # of which a step takes all, so that an epoch is one
+
+
+@pytest.fixture
+def fer(capsys, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command within this process, which has to end well; returns what it told."""
+
+    def run(*words: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["fer", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr().err
+        assert end.value.code == 0, told
+        return told
+
+    return run
+
+
+def noise(path: Path, side: int) -> Path:
+    """A store of training rows of noise."""
+    images = np.random.Generator(np.random.PCG64([0])).integers(0, 256, (ROWS, side, side), dtype=np.uint8)
+    return write_bands(path, ROWS, 0, image=images)
+
+
+def settings_of(name: str, folder: Path) -> dict[str, object]:
+    """Two epochs on one core; and a layer of AlexNet as it may begin, in place of the weights of ImageNet."""
+    changed = {"epochs": 2, "device": "cpu", "threads": 1}
+    if load(name).settings("train").get("init") == "imagenet":
+        changed["init"] = str(folder / "first.pth")
+        layer = torch.nn.Conv2d(3, 64, 11)
+        torch.save({f"features.0.{one}": values for one, values in layer.state_dict().items()}, changed["init"])
+    return changed
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_recipe_trains_goes_on_after_a_kill_and_answers(name: str, fer, tmp_path: Path) -> None:
+    loaded, side = load(name), SIDES.get(name, 24)
+    data = noise(tmp_path / "faces.h5", side)
+    for stage in ("augment", "gradients"):
+        own = loaded.settings(stage) if stage in loaded.pipeline else {}
+        if own.get("online") or (stage == "gradients" and own):  # copies would make it longer
+            made = tmp_path / f"{stage}.h5"
+            fer(stage, *flags({**own, "size": side} if stage == "gradients" else own), data, "-o", made)
+            data = made
+    changed = settings_of(name, tmp_path)
+    words = ("train", "--recipe", name, *flags(changed), data, "-o")
+    with pytest.raises(Killed):
+        train(data, tmp_path / "cut.h5", TrainSpec(**{**loaded.settings("train"), **changed}), KillAt(2))
+    assert "resuming after epoch 1 of 2" in fer(*words, tmp_path / "cut.h5")
+    told = fer(*words, tmp_path / "whole.h5")
+    assert "gradient channels" not in told
+    assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    fer("predict", "-m", tmp_path / "cut.h5", "--device", "cpu", data, "-o", tmp_path / "predictions.h5")
+    with open_store(tmp_path / "predictions.h5", "predictions") as found:
+        assert np.isfinite(found.column("probability")).all()
+        assert found.rows == ROWS
+    for path in tmp_path.glob("*.h5"):  # some are large
+        path.unlink()
+
+
+@pytest.mark.parametrize(("operator", "told"), [("sobel", 1), ("none", 0)])
+def test_a_store_without_the_channels_of_the_recipe_is_noted(operator: str, told: int, fer, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        f"[gradients]\noperator = '{operator}'\nmapping = 'saturate'\nsize = 22\n"
+        "[train]\nmodel = 'njoku'\nholdout = 0.2\nepochs = 1\ndevice = 'cpu'\nthreads = 1\n", "utf-8"
+    )  # fmt: skip
+    data = noise(tmp_path / "faces.h5", 24)
+    lines = fer("train", "--recipe", own, data, "-o", tmp_path / "m.h5").splitlines()
+    note = (
+        f"fer train: recipe {own} trains on gradient channels, and {data} has gray: "
+        f"fer gradients --operator sobel --mapping saturate --size 22 makes them"
+    )
+    assert lines.count(note) == told
+    assert lines[-1].startswith(f"fer train: the model to {tmp_path / 'm.h5'}")

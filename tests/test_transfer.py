@@ -113,12 +113,14 @@ def test_a_network_that_shares_no_layer_is_refused(data: Path, first: Path) -> N
     )
 
 
-def test_weights_that_are_no_numbers_are_refused(data: Path, tmp_path: Path) -> None:
-    state = models.build("alizadeh-shallow", 3, 1, 24).state_dict()
-    state["features.conv1.weight"][0] = torch.nan
-    torch.save(state, tmp_path / "w.pth")
-    assert refused(DataError, data, replaced(**{**STILL, "init": str(tmp_path / "w.pth")})) == (
-        f"{tmp_path / 'w.pth'} is damaged: the weights features.conv1.weight hold values that are not finite numbers"
+@pytest.mark.parametrize("value", [torch.nan, 1e300])
+def test_weights_that_are_no_numbers_are_refused(data: Path, tmp_path: Path, value: float) -> None:
+    path, state = saved(tmp_path / "w.pth")
+    state["features.conv1.weight"] = state["features.conv1.weight"].double()
+    state["features.conv1.weight"][0] = value
+    torch.save(state, path)
+    assert refused(DataError, data, replaced(**{**STILL, "init": str(path)})) == (
+        f"{path} is damaged: the weights features.conv1.weight hold values that are not finite numbers in float32"
     )
 
 
@@ -264,6 +266,25 @@ def test_a_torch_file_of_something_else_is_refused(tmp_path: Path, found: object
         read_torch(tmp_path / "w.pth")
     assert str(error.value) == (
         f"{tmp_path / 'w.pth'} is no state dict: save one with torch.save(network.state_dict(), FILE.pth)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "oddity"),
+    [
+        (torch.ones(2).to(torch.float8_e4m3fn), "of float8_e4m3fn: save it in float32"),
+        (torch.ones(2, device="meta"), "on the device meta, without values"),
+        (torch.ones(2).to_sparse(), "not dense"),
+    ],
+)
+def test_a_torch_file_of_tensors_that_are_not_plain_is_refused(
+    tmp_path: Path, value: torch.Tensor, oddity: str
+) -> None:
+    torch.save({"plain": torch.ones(2), "odd": value}, tmp_path / "w.pth")
+    with pytest.raises(DataError) as error:
+        read_torch(tmp_path / "w.pth")
+    assert str(error.value) == (
+        f"{tmp_path / 'w.pth'} is no state dict of plain tensors that torch can read: odd is {oddity}"
     )
 
 

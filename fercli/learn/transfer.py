@@ -82,9 +82,12 @@ def _fault(ours: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
 
 def _copy(ours: Mapping[str, Tensor], weights: Weights) -> None:
     for name in ours.keys() & weights.tensors.keys():
-        if not weights.tensors[name].isfinite().all():
-            raise DataError(f"{weights.name} is damaged: the weights {name} hold values that are not finite numbers")
-        ours[name].copy_(weights.tensors[name])
+        values = weights.tensors[name].to(ours[name].dtype)
+        if not values.isfinite().all():
+            raise DataError(
+                f"{weights.name} is damaged: the weights {name} hold values that are not finite numbers in float32"
+            )
+        ours[name].copy_(values)
 
 
 def _note(name: str, taken: list[str], anew: Mapping[str, str], unused: list[str]) -> str:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from . import modelstore, published
 from .safetensors import read_safetensors
 
 IMAGENET = "imagenet"
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # those narrower come with scales of their own
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,22 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or hostile file raises whatever its bytes lead the reader into
         reason = str(error).partition("\n")[0][:100]
         raise DataError(f"{path} is no state dict of plain tensors that torch can read: {reason}") from error
-    if not isinstance(found, Mapping) or not all(_is_plain(key, value) for key, value in found.items()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
         raise DataError(f"{path} is no state dict: save one with torch.save(network.state_dict(), FILE.pth)")
+    for name, value in found.items():
+        if oddity := _oddity(value):
+            raise DataError(f"{path} is no state dict of plain tensors that torch can read: {name} is {oddity}")
     return dict(found)
 
 
-def _is_plain(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+def _oddity(value: Tensor) -> str:
+    """What makes a tensor more than numbers in memory; nothing if it is plain."""
+    if value.is_nested or value.layout != torch.strided:
+        return "not dense"
+    if value.device.type != "cpu":
+        return f"on the device {value.device.type}, without values"
+    if value.is_quantized or (value.is_floating_point() and value.dtype not in _FLOATS):
+        return f"of {str(value.dtype).removeprefix('torch.')}: save it in float32"
+    return ""

@@ -141,10 +141,23 @@ def test_training_begins_with_it_and_learns_from_it_by_its_name(faces: Path, tmp
         assert set(map(bytes, model.array("trained_on"))) < set(map(bytes, pupil.array("trained_on")))
 
 
-def test_its_recipe_asks_for_its_teachers_before_the_work(tmp_path: Path) -> None:
-    _, told = fer("recipe", "run", "default", "--data", "synthetic:70", "-o", tmp_path / "out", status=2)
+def test_its_recipe_trains_its_teachers_first() -> None:
+    script, _ = fer("recipe", "run", "default", "--data", "synthetic:70", "-o", "out", "--dry-run")
+    assert [line for line in script.splitlines() if "teacher" in line] == [
+        "fer recipe run default-teacher --data synthetic:70 -o out/teacher-1",
+        "fer recipe run default-teacher --data synthetic:70 --set augment.rotation=12 --set augment.scale=0.1 "
+        "--set augment.brightness=0 --set augment.contrast=0 --set augment.erase=0 --set train.dropout=0.4 "
+        "-o out/teacher-2",
+        "fer train --recipe default --teacher out/teacher-1/model.h5 --teacher out/teacher-2/model.h5 out/augment.h5 "
+        "-o out/model.h5",
+    ]
+
+
+def test_its_recipe_asks_for_another_teacher_before_the_work(tmp_path: Path) -> None:
+    words = ("--set", "train.teacher=other.h5", "-o", tmp_path / "out")
+    _, told = fer("recipe", "run", "default", "--data", "synthetic:70", *words, status=2)
     assert told == (
-        "fer recipe run: error: recipe default takes teacher-1/model.h5, which is not there: train it first, or name "
+        "fer recipe run: error: recipe default takes other.h5, which is not there: train it first, or name "
         "another (fer recipe show default tells of it)\n"
     )
     assert not (tmp_path / "out").exists()

@@ -263,11 +263,10 @@ def test_a_full_gpu_is_told(batch: int, hint: str) -> None:
 
 
 def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
+    hiding = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    hiding.__context__ = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(MemoryFull) as error, device_errors(64):
-        try:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        finally:
-            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        raise hiding
     assert str(error.value) == "the GPU's memory is full at --batch 64: type --batch 32"
 
 
@@ -286,7 +285,7 @@ def test_a_gpu_that_is_gone_is_told() -> None:
 
 
 def test_other_errors_of_torch_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="^mat1 and mat2"), device_errors(64):
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2"), device_errors(64):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 

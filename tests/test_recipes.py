@@ -145,8 +145,14 @@ def test_a_stage_that_a_recipe_leaves_out_is_told(recipe) -> None:
         ("train = 3\n", "recipe own.toml: train is no table of settings: write [train] above them"),
         ("[paper]\nyaer = 2020\n", "recipe own.toml: [paper] has no entry 'yaer'; did you mean 'year'?"),
         ("[augment]\n", "recipe own.toml: no transform is chosen: add for example --horizontal-flip --rotation 10"),
+        ("[models]\na = 3\n", 'recipe own.toml: [models.a] names no recipe: write recipe = "NAME" below it'),
+        ("[models.a]\nset = []\n", 'recipe own.toml: [models.a] names no recipe: write recipe = "NAME" below it'),
+        ("[models.a]\nrecipe = 'njoku'\nsets = []\n",
+         "recipe own.toml: [models.a] has no entry 'sets'; did you mean 'set'?"),
+        ("[models.a]\nrecipe = 'njoku'\nset = 'train.epochs=3'\n",
+         'recipe own.toml: [models.a]: set is no list of settings: write set = ["train.epochs=3"]'),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_told(recipe, text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         load(recipe(text))
@@ -379,6 +385,42 @@ def test_a_run_gives_the_bytes_and_figures_of_the_printed_commands(
         assert Path("here", name).read_bytes() == Path("there", name).read_bytes(), name
     status, again, err = call(*words, "here")
     assert (status, again, err.count(" is up to date (")) == (0, figures, len(made))
+
+
+def test_models_that_a_recipe_takes_are_trained_first(call, recipe, tmp_path: Path) -> None:
+    table = "[models.{0}]\nrecipe = 'cheap.toml'\nset = ['train.seed={1}']\n"
+    settings = "[train]\nmodel = 'zhao-separable'\nepochs = 1\nbatch = 16\nthreads = 1\n"
+    Path("cheap.toml").write_text(settings)
+    taken = "init = 'begin/model.h5'\nteacher = ['wise/model.h5', 'default']\n"
+    own = recipe(table.format("begin", 1) + table.format("wise", 2) + table.format("idle", 3) + settings + taken)
+    words = ("run", own, "--data", "synthetic:30", "-o")
+    script = call(*words, "there", "-n")[1]
+    done = subprocess.run(
+        ["sh", "-e"], input=script, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert call(*words, "there")[2].count(" is up to date (") == 9
+    assert sorted(path.name for path in Path("there").iterdir() if path.is_dir()) == ["begin", "wise"]
+    assert len({path.read_bytes() for path in Path("there").glob("**/model.h5")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("[train]\nepoch = 3\n", "recipe cheap.toml: [train] has no setting 'epoch'; did you mean 'epochs'?"),
+        ("[models.a]\nrecipe = 'own.toml'\n[train]\n",
+         "recipe cheap.toml has [models] of its own, and cannot be one of another's"),
+        ("[train]\ninit = 'none.h5'\n",
+         "recipe cheap.toml takes none.h5, which is not there: train it first, or name another (fer recipe show "
+         "cheap.toml tells of it)"),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_trained_first_is_told_before_any_work(call, recipe, other: str, message: str) -> None:
+    Path("cheap.toml").write_text(other)
+    own = recipe("[models.a]\nrecipe = 'cheap.toml'\n[train]\ninit = 'a/model.h5'\n")
+    assert call("run", own, "--data", "synthetic:30", "-o", "x") == (2, "", f"fer recipe run: error: {message}\n")
+    assert not Path("x").exists()
 
 
 def test_the_first_command_that_fails_ends_the_run(call, recipe) -> None:

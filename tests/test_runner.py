@@ -240,6 +240,17 @@ def test_an_output_that_is_an_input_is_refused(source, tmp_path, monkeypatch, li
     assert Path(source).read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "A.PNG", "clip.mp4"])
+def test_an_output_named_as_a_photo_or_a_video_is_refused(source, tmp_path, name):
+    (tmp_path / name).write_bytes(b"a picture")  # as behind -o *.jpg
+    with pytest.raises(UsageError) as error:
+        run(Counted(), [source], str(tmp_path / name))
+    assert str(error.value) == (
+        f"{tmp_path}/{name} has the name of a photo or video, and what is written is neither: name it otherwise"
+    )
+    assert (tmp_path / name).read_bytes() == b"a picture"
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_the_input_is_read(tmp_path):
     for name, kind, text in (
         ("none/out.h5", DataError, "the folder {0}/none of the output out.h5 does not exist: mkdir -p {0}/none"),

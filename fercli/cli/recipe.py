@@ -88,11 +88,12 @@ def run(
 ) -> None:  # fmt: skip
     """Carry out a recipe: ingest the data, prepare it, train, predict, and evaluate.
 
-    One whose [split] makes folds is cross-validated over them, and keeps the predictions and no model.
+    One whose [split] makes folds is cross-validated over them, and keeps the predictions and no model. One with
+    [models] first carries out the recipes that train these, each in FOLDER/NAME; --set is not for them.
 
-    Each stage is a command of its own from store to store in FOLDER, which without -o lies in the current folder and is
-    named as the recipe; --dry-run prints them. What is up to date is left alone, and the first stage that fails ends
-    the run.
+    Each stage is a command of its own from store to store in FOLDER, which without -o has the name of the recipe and
+    lies in the current folder; --dry-run prints the commands. What is up to date is left alone, and the first stage
+    that fails ends the run.
 
     \b
       fer recipe run njoku --data fer2013.tar.xz -o njoku/
@@ -103,17 +104,18 @@ def run(
     """
     console = _begin("run")
     folder = folder or Path(name).stem
-    loaded = recipe.load(name).changed(assignments)
+    loaded = pipeline.placed(recipe.load(name).changed(assignments), folder)
     pipeline.check_folds(loaded)  # before the work, not after
-    pipeline.check_models(loaded)
+    pipeline.check_models(loaded, folder)
+    models = pipeline.before(loaded, sources, folder, resume, force)
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:
         data = _look_without_keeping(loaded, sources)
         steps = pipeline.steps(loaded, data, folder, resume, force)
-        _print_script(["mkdir", "-p", folder], [first, *steps], pipeline.detection(loaded, data))
+        _print_script(["mkdir", "-p", folder], [*models, first, *steps], pipeline.detection(loaded, data))
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    _carry_out([first])
+    _carry_out([*models, first])
     _begin("run")
     data = pipeline.look(sources, folder)
     steps = pipeline.steps(loaded, data, folder, resume, force)

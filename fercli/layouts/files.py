@@ -116,18 +116,18 @@ class StandardInput(Source):
 
     def __init__(self) -> None:
         super().__init__("standard input")
-        self._digest = ""
+        self._data: bytes | None = None
 
     def names(self) -> list[str]:
         return [self.path]
 
     def read(self, name: str) -> bytes:
-        data = sys.stdin.buffer.read()
-        self._digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        return data
+        if self._data is None:  # it can be read once, and pictures of it read it again
+            self._data = sys.stdin.buffer.read()
+        return self._data
 
     def digest(self, names: Iterable[str] = ()) -> str:
-        return self._digest
+        return hashlib.blake2b(self.read(self.path), digest_size=16).hexdigest()
 
 
 class Files(Source):

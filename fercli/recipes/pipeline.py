@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DataError, UsageError
@@ -58,11 +58,40 @@ def ingest(recipe: Recipe, sources: Sequence[str], folder: str, force: bool = Fa
     return Step("ingest", (*sources, *attributes, "-o", _store(folder, "ingest"), *_force(force)))
 
 
-def check_models(recipe: Recipe) -> None:
-    """Raises UsageError where the recipe does not train, or begins with or learns from a model that is not there."""
-    settings = recipe.settings("train")
-    for name in (settings.get("init"), *settings.get("teacher", ())):
-        if name not in (None, DEFAULT, "imagenet") and not os.path.exists(name):
+def placed(recipe: Recipe, folder: str) -> Recipe:
+    """The recipe with the models of those that come before it where they will be, below `folder`."""
+    there = {f"{name}/model.h5": _model_of(name, folder) for name in recipe.models}
+    settings, changes = recipe.settings("train"), dict(recipe.changes.get("train", {}))
+    if settings.get("init") in there:
+        changes["init"] = there[settings["init"]]
+    if any(name in there for name in settings.get("teacher", ())):
+        changes["teacher"] = tuple(there.get(name, name) for name in settings["teacher"])
+    return replace(recipe, changes={**recipe.changes, "train": changes}) if changes else recipe
+
+
+def before(
+    recipe: Recipe, sources: Sequence[str], folder: str, resume: bool = False, force: bool = False
+) -> list[Step]:
+    """The steps that train the models which the recipe, `placed`, takes: each carries out a recipe in a folder."""
+    taken, made = _taken(recipe), []
+    for name, one in recipe.models.items():
+        if _model_of(name, folder) in taken:
+            given = [word for flag, values in (("--data", sources), ("--set", one.changes)) for value in values
+                     for word in (flag, value)]  # fmt: skip
+            again = (*(["--resume"] if resume else []), *_force(force))
+            made.append(Step("recipe", ("run", one.recipe, *given, "-o", os.path.join(folder, name), *again)))
+    return made
+
+
+def check_models(recipe: Recipe, folder: str) -> None:
+    """Raises UsageError where the recipe, `placed`, begins with or learns from a model that is not there and that none
+    before it trains, or where one of those will not do.
+    """
+    coming = {_model_of(name, folder): one for name, one in recipe.models.items()}
+    for name in _taken(recipe):
+        if name in coming:
+            check_models(coming[name].load(), folder)
+        elif name not in (DEFAULT, "imagenet") and not os.path.exists(name):
             raise UsageError(
                 f"recipe {recipe.name} takes {name}, which is not there: train it first, or name another "
                 f"(fer recipe show {recipe.name} tells of it)"
@@ -151,6 +180,17 @@ def flags(settings: Mapping[str, Any]) -> tuple[str, ...]:
         elif value is not None:
             words += [flag, str(value)]
     return tuple(words)
+
+
+def _taken(recipe: Recipe) -> list[str]:
+    """The models that a recipe begins with or learns from."""
+    settings = recipe.settings("train")
+    return [name for name in (settings.get("init"), *settings.get("teacher", ())) if name is not None]
+
+
+def _model_of(name: str, folder: str) -> str:
+    """Where the model of a recipe that comes before another is: `name` is its folder's."""
+    return _store(os.path.join(folder, name), "model")
 
 
 def _folds(recipe: Recipe) -> bool:

@@ -20,21 +20,42 @@ else:
 #: ones (or of all, which each stay in their fold), and before the gradients, which a transform of the pictures would
 #: not fit.
 STAGES = ("detect", "split", "augment", "gradients", "train")
+#: The tables beside those of stages.
+OTHERS = ("paper", "models")
 #: What the table [paper] may say: where the system was published, and in `reported` the figures printed there.
 PAPER = ("title", "authors", "year", "data", "note", "reported")
+#: What a table [models.NAME] may say.
+MODEL = ("recipe", "set")
+
+
+@dataclass(frozen=True)
+class Before:
+    """A recipe, by NAME or FILE, that is carried out before another which takes its model, with `changes` to it."""
+
+    recipe: str
+    changes: tuple[str, ...] = ()
+
+    def load(self) -> "Recipe":
+        """The recipe itself. Raises UsageError as `load` and `Recipe.changed`, and where it needs others before it."""
+        made = load(self.recipe).changed(self.changes)
+        if made.models:
+            raise UsageError(f"recipe {self.recipe} has [models] of its own, and cannot be one of another's")
+        return made
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A checked recipe: what was published, the settings of each stage that it has a table for, and the user's own.
 
-    `changes` has, stage by stage, settings that take the place of the recipe's.
+    `changes` has, stage by stage, settings that take the place of the recipe's; `models` the recipes that come before
+    it, by the names of their folders: it takes the model of one as NAME/model.h5.
     """
 
     name: str
     paper: Mapping[str, Any]
     stages: Mapping[str, Mapping[str, Any]]
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, Before] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> tuple[str, ...]:
@@ -81,17 +102,30 @@ def load(name: str) -> Recipe:
     """
     tables = _parse(name)
     for table, content in tables.items():
-        if table != "paper" and table not in STAGES:
-            raise UsageError(f"recipe {name}: there is no stage [{table}]; {nearest(table, ('paper', *STAGES))}")
+        if table not in (*OTHERS, *STAGES):
+            raise UsageError(f"recipe {name}: there is no stage [{table}]; {nearest(table, (*OTHERS, *STAGES))}")
         if not isinstance(content, dict):
             raise UsageError(f"recipe {name}: {table} is no table of settings: write [{table}] above them")
-    paper = tables.pop("paper", {})
+    paper, models = tables.pop("paper", {}), tables.pop("models", {})
     for key in paper:
         if key not in PAPER:
             raise UsageError(f"recipe {name}: [paper] has no entry {key!r}; {nearest(key, PAPER)}")
     for stage, settings in tables.items():
         _check(name, stage, settings)
-    return Recipe(name, paper, tables)
+    return Recipe(name, paper, tables, models={one: _before(name, one, told) for one, told in models.items()})
+
+
+def _before(name: str, model: str, told: Any) -> Before:
+    where = f"recipe {name}: [models.{model}]"
+    if not isinstance(told, dict) or not isinstance(told.get("recipe"), str):
+        raise UsageError(f'{where} names no recipe: write recipe = "NAME" below it')
+    for key in told:
+        if key not in MODEL:
+            raise UsageError(f"{where} has no entry {key!r}; {nearest(key, MODEL)}")
+    changes = told.get("set", [])
+    if not isinstance(changes, list) or not all(isinstance(one, str) for one in changes):
+        raise UsageError(f'{where}: set is no list of settings: write set = ["train.epochs=3"]')
+    return Before(told["recipe"], tuple(changes))
 
 
 def _parse(name: str) -> dict[str, Any]:

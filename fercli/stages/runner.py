@@ -212,7 +212,12 @@ def check_files(inputs: Sequence[str | None]) -> None:
 
 
 def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> None:
-    """Raises before any work: an output that is also an input, that cannot be written, or a terminal for a store."""
+    """Raises before any work: an output that is also an input, that is named as a photo or a video is, that cannot be
+    written, or a terminal for a store.
+    """
+    from ..layouts.files import is_image
+    from ..layouts.video import is_video
+
     if output == "-":
         if binary:
             check_stdout()
@@ -220,4 +225,8 @@ def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> Non
     for name in inputs:
         if name != "-" and os.path.exists(name) and os.path.exists(output) and os.path.samefile(name, output):
             raise UsageError(f"{output} is both input and output: name another file with -o")
+    if is_image(output) or is_video(output):  # as the first of *.jpg behind -o is
+        raise UsageError(
+            f"{output} has the name of a photo or video, and what is written is neither: name it otherwise"
+        )
     check_writable(Path(output))

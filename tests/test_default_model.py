@@ -112,7 +112,8 @@ def test_bfloat16_answers_as_float32_does_but_for_its_last_digits(faces: Path, t
 
 def test_auto_is_bfloat16_only_where_there_are_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    for text, dtype in (("flags: avx512f amx_bf16", torch.bfloat16), ("flags: avx2", torch.float32)):
+    flags = {"avx512f amx_bf16": torch.bfloat16, "avx512f avx512_bf16": torch.bfloat16, "avx2 avx512f": torch.float32}
+    for text, dtype in ((f"flags\t\t: {one}", dtype) for one, dtype in flags.items()):
         monkeypatch.setattr(Path, "read_text", lambda path, text=text: text)
         assert choose_precision("auto", cpu) == dtype
     assert choose_precision("auto", torch.device("cuda")) == torch.bfloat16

@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import models
 from ..errors import DataError, UsageError
-from ..learn import ranks
+from ..learn import ranks, stored
 from ..learn.augment import Augment
 from ..learn.batches import Batches
 from ..learn.freeze import freeze
@@ -24,7 +24,7 @@ from ..learn.optimizer import Ascent, make_optimizer
 from ..learn.rows import Rows, check_features, read_digests
 from ..learn.shared import SharedLoss, share_norms
 from ..learn.step import Rule
-from ..learn.stored import WINDOW, Stored, read_inputs
+from ..learn.stored import Stored, read_inputs
 from ..learn.teach import Teachers
 from ..learn.training import Training, class_weights
 from ..learn.transfer import head_of, transfer
@@ -65,7 +65,8 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     if isinstance(inputs[0], Stored):
         size_of = sum(column.nbytes for column in inputs)
         log.note(
-            f"the training rows take {size_of / 1e9:.1f} GB: they are read, and shuffled, {WINDOW / 1e9:g} GB at a time"
+            f"the training rows take {size_of / 1e9:.1f} GB: they are read, and shuffled, "
+            f"{stored.WINDOW / 1e9:g} GB at a time"
         )
     mean, deviation = statistics(inputs[0], spec.normalise)
     recipe = src.documents.get("augment")

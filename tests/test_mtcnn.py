@@ -160,11 +160,15 @@ def test_faces_of_real_photos_are_those_of_the_published_cascade(shared_data: Pa
         assert len(found.box) == count, name
         if count:
             colour = photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2)
-            box = mtcnn_reference.detect(_weights.cascade(None), colour, 40)[0]
+            box, score, landmark = mtcnn_reference.detect(_weights.cascade(None), colour, 40)
             shared = overlap(found.box[:, None].astype(float), box)
             assert sorted(shared.argmax(axis=1)) == list(range(count)), name
             assert (shared.max(axis=1) > 0.95).all(), name
-            apart += (np.abs(found.box - box[shared.argmax(axis=1)]).max(axis=1) > 0.05).sum()
+            pairs = shared.argmax(axis=1)
+            alike = np.abs(found.box - box[pairs]).max(axis=1) <= 0.05
+            assert np.allclose(found.landmark[alike], landmark[pairs][alike], atol=0.05), name
+            assert np.allclose(found.score[alike], score[pairs][alike], atol=1e-3), name
+            apart += (~alike).sum()
     # The last bits of a score depend on the processor: a window at a threshold, or two of one score, may move a box.
     assert apart <= 1
 

@@ -95,6 +95,49 @@ def test_labels_do_not_cover_the_next_face():
         assert (out[y + 10 : y + h - 10, x + 10 : x + w - 10] == 100).all()
 
 
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(4 + 96 * x, 8 + 96 * y, 88, 80) for y in range(6) for x in range(10)],  # touching, up to the picture's edges
+        [(20 + 25 * x, 20 + 60 * y, 22, 22) for y in range(8) for x in range(30)],  # far smaller than a label
+        [(300 + 30 * i, 200 + 20 * i, 150, 150) for i in range(6)],  # one over the other
+    ],
+)
+def test_labels_of_a_crowd_cover_no_face_and_no_other_label(boxes, monkeypatch):
+    tags = []
+    monkeypatch.setattr(draw, "_draw_tag", lambda canvas, tag, *_: tags.append(tag))
+    out = draw.annotated(ground(600, 960), faces(*boxes))
+    assert len(tags) >= min(6, len(boxes))
+    covered = np.zeros(out.shape[:2], int)
+    for tag in tags:
+        x, y, wide, high = tag.place
+        assert min(x, y) >= 0
+        assert x + wide <= 960
+        assert y + high <= 600
+        covered[y : y + high, x : x + wide] += 1
+    assert covered.max() == 1
+    for x, y, w, h in boxes:
+        assert not covered[y + h // 4 + 1 : y + h * 4 // 5, x : x + w].any()
+
+
+def test_a_label_without_room_goes_without_its_probability(monkeypatch):
+    texts = []
+    monkeypatch.setattr(draw, "_draw_tag", lambda canvas, tag, *_: texts.append(tag.text))
+    for width in (300, 40):
+        draw.annotated(ground(1300, width), faces((0, 600, width, 100)))
+    assert texts == ["happy 70%", "happy"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 2000), (2000, 5), (1, 5000), (5000, 1), (12, 1201)])
+def test_nothing_is_written_where_it_cannot_be_read(height, width):
+    assert (draw.annotated(ground(height, width), [], "no face") == 100).all()
+    side = min(height, width)
+    out = draw.annotated(ground(height, width), faces((0, 0, side, side)))
+    assert count_of(out, HAPPY) > 0  # the box, and nothing beside it
+    assert (out[side + 1 :] == 100).all()
+    assert (out[:, side + 1 :] == 100).all()
+
+
 def test_many_faces_have_no_panels():
     few, many = (
         draw.annotated(ground(900, 900), faces(*[(100 + 200 * (i % 4), 60 + 200 * (i // 4), 60, 60) for i in range(n)]))

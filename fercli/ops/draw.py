@@ -23,8 +23,11 @@ PALETTE: tuple[Colour, ...] = (
 )  # fmt: skip
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-#: Height of a capital letter as a share of the picture's size and of the face's, and its least, px.
-_OF_PICTURE, _OF_FACE, _LEAST = 0.022, 0.13, 9
+#: Height of a capital letter as a share of the picture's size and of the face's, its least, and the least that can be
+#: read, to which a text shrinks that has no room, px.
+_OF_PICTURE, _OF_FACE, _LEAST, _LEGIBLE = 0.022, 0.13, 9, 6
+#: Between these shares of a face's height are its eyes and mouth, which no label covers.
+_EYES, _CHIN = 0.25, 0.85
 #: Pictures are enlarged until their shorter side is this long, unless the longer one would leave the second.
 _READABLE, _LONGEST = 300, 1200
 _PANEL_OPACITY = 0.7
@@ -52,10 +55,9 @@ class _Tag(NamedTuple):
 def annotated(image: np.ndarray, faces: Sequence[Face], note: str = "") -> np.ndarray:
     """(H', W', 3) RGB: a copy of the image with each face's box, number, label and probabilities.
 
-    A small image is enlarged by a whole number, so that the words have room. Labels stay inside the picture, and clear
-    of the other faces and labels where there is room; the panel of all probabilities is left out where there is none,
-    and among many faces.
-    `note` stands in the upper left corner.
+    A small image is enlarged by a whole number, so that the words have room. Labels stay inside the picture and cover
+    no face and no other label; one that has no such place is left out, as is the panel of all probabilities, which has
+    none among many faces. `note` stands in the upper left corner, if it can be read there.
     """
     factor = magnification(*image.shape[:2])
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
@@ -68,18 +70,18 @@ def annotated(image: np.ndarray, faces: Sequence[Face], note: str = "") -> np.nd
         _outline(canvas, box, colour)
     size = _letters(boxes, width, height)
     taken: list[Rect] = []
-    for face, box, colour in zip(faces, boxes, colours, strict=True):
-        others = [other for other in boxes if other is not box]
-        tag = _tag(face, size, box, others + taken, width, height)
-        taken.append(tag.place)
-        _draw_tag(canvas, tag, colour, max(face.chances.values(), default=1.0))
+    for number, (face, colour) in enumerate(zip(faces, colours, strict=True)):
+        tag = _tag(face, size, number, boxes, taken, width, height)
+        if tag:
+            taken.append(tag.place)
+            _draw_tag(canvas, tag, colour, _surest(face))
     for face, box in zip(faces, boxes, strict=True) if len(faces) <= _PANELS else ():
-        panel = _panel(face, max(_LEAST, round(0.8 * size)), box, boxes + taken, width, height)
+        panel = _panel(face, max(_LEAST, round(0.8 * size)), box, _rects([*boxes, *taken]), width, height)
         if panel:
             taken.append(panel.place)
             _draw_panel(canvas, panel, face)
-    if note:
-        size = _fitting(note, _letters([], width, height), width)
+    size = _fitting(note, _letters([], width, height), width, height)
+    if note and size:
         _draw_tag(canvas, _Tag(note, size, (0, 0, *_room(note, size))), PALETTE[6], 0.0)
     return canvas
 
@@ -102,12 +104,13 @@ def sheet(groups: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]], side: 
     canvas = np.full((sum(line + gap + count * (cell + gap) for count in rows) + gap, width, 3), 32, np.uint8)
     top = gap
     for (title, images), count in zip(groups, rows, strict=True):
-        _write(canvas, title, _fitting(title, line // 2, width - 2 * gap), (gap, top + line - line // 4), WHITE)
+        _write(canvas, title, _fitting(title, line // 2, width - 2 * gap, cell), (gap, top + line - line // 4), WHITE)
         top += line + gap
         for place, (image, text) in enumerate(images):
             x, y = gap + place % columns * (side + gap), top + place // columns * (cell + gap)
             canvas[y : y + side, x : x + side] = image
-            _write(canvas, text, _fitting(text, line // 2, side), (x, y + side + line - line // 4), (200, 200, 200))
+            size = _fitting(text, line // 2, side, cell)
+            _write(canvas, text, size, (x, y + side + line - line // 4), (200, 200, 200))
         top += count * (cell + gap)
     return canvas
 
@@ -152,20 +155,45 @@ def _outline(canvas: np.ndarray, box: Rect, colour: Colour) -> None:
             part[:] = ink
 
 
-def _tag(face: Face, size: int, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag:
-    """The label of a face, on its box or as near as it is free: above, below, inside at the top, inside at the foot."""
-    number = "" if face.track is None else f"#{face.track} "
-    text = f"{number}{face.label} {max(face.chances.values(), default=1.0):.0%}"
+def _surest(face: Face) -> float:
+    return max(face.chances.values(), default=1.0)
+
+
+def _tag(
+    face: Face, size: int, number: int, boxes: Sequence[Rect], taken: Sequence[Rect], width: int, height: int
+) -> _Tag | None:
+    """The label of face `number`, as near to its box as it is free; None if nowhere.
+
+    Where there is little room it goes without the probability, and at last over the hair or the neck of another face.
+    """
+    name = face.label if face.track is None else f"#{face.track} {face.label}"
+    own, cores = [_core(boxes[number])], [_core(box) for box in boxes]
+    clear = _rects([*boxes[:number], *boxes[number + 1 :], *own, *taken])
+    for text, others in ((f"{name} {_surest(face):.0%}", clear), (name, clear), (name, _rects([*cores, *taken]))):
+        letters = _fitting(text, size, width, height)
+        wide, high = _room(text, letters)
+        for spot in ((*place, wide, high) for place in _spots(boxes[number], wide, high, width) if letters):
+            if _inside(spot, width, height) and _clear(spot, others):
+                return _Tag(text, letters, spot)
+    return None
+
+
+def _spots(box: Rect, wide: int, high: int, width: int) -> Iterator[tuple[int, int]]:
+    """Where a label of this size may begin: above its box, below, at its sides, inside at the top or at the foot."""
     x, y, w, h = box
-    size = _fitting(text, size, width)
-    wide, high = _room(text, size)
-    spots = [(x, y - high), (x, y + h), (x, y), (x, y + h - high), (x + w - wide, y - high), (x + w - wide, y + h)]
-    inside = [(max(0, min(left, width - wide)), max(0, min(top, height - high))) for left, top in spots]
-    free = (spot for spot in inside if not any(_overlap((*spot, wide, high), other) for other in taken))
-    return _Tag(text, size, (*next(free, inside[0]), wide, high))
+    across = (min(x, width - wide), max(0, x + w - wide))  # from the left edge on, or up to the right one
+    yield from ((left, top) for left in across for top in (y - high, y + h))
+    yield from ((left, top) for top in (y, y + h - high) for left in (x + w, x - wide))
+    yield from ((left, top) for top in (y, y + h - high) for left in across)
 
 
-def _panel(face: Face, size: int, box: Rect, taken: Sequence[Rect], width: int, height: int) -> _Tag | None:
+def _core(box: Rect) -> Rect:
+    """The part of a face that must be seen."""
+    x, y, w, h = box
+    return x, y + round(_EYES * h), w, max(1, round((_CHIN - _EYES) * h))
+
+
+def _panel(face: Face, size: int, box: Rect, taken: np.ndarray, width: int, height: int) -> _Tag | None:
     """Where all probabilities of a face fit beside it; None if nowhere. The text is the widest name."""
     x, y, w, h = box
     widest = max(face.chances, key=lambda name: _text_width(name, size), default="")
@@ -176,8 +204,7 @@ def _panel(face: Face, size: int, box: Rect, taken: Sequence[Rect], width: int, 
         (x, y + h + gap), (x, y - high - gap), (x, y + h + 4 * gap), (x, y - high - 4 * gap),
     ):  # fmt: skip
         spot = (left, top, wide, high)
-        inside = left >= 0 and top >= 0 and left + wide <= width and top + high <= height
-        if inside and not any(_overlap(spot, other) for other in taken):
+        if _inside(spot, width, height) and _clear(spot, taken):
             return _Tag(widest, size, spot)
     return None
 
@@ -209,7 +236,9 @@ def _draw_panel(canvas: np.ndarray, panel: _Tag, face: Face) -> None:
 
 
 def _write(canvas: np.ndarray, text: str, height: int, origin: tuple[int, int], colour: Colour) -> None:
-    """Text whose line begins at `origin`."""
+    """Text whose line begins at `origin`; none where its height is 0."""
+    if not height:
+        return
     scale = cv2.getFontScaleFromHeight(_FONT, height, 1)
     cv2.putText(canvas, plain(text), origin, _FONT, scale, colour, _stroke(height), cv2.LINE_AA)
 
@@ -231,16 +260,29 @@ def _room(text: str, height: int) -> tuple[int, int]:
 
 
 def _sizes(height: int) -> Iterator[int]:
-    while height > 1:
+    while height >= _LEGIBLE:
         yield height
         height = height * 9 // 10
 
 
-def _fitting(text: str, height: int, width: int) -> int:
-    """The largest letters up to `height` with which the text is no wider than `width`; 1 if there are none."""
-    return next((size for size in _sizes(height) if _text_width(text, size) + size <= width), 1)
+def _fitting(text: str, most: int, width: int, height: int) -> int:
+    """The height of the largest letters up to `most` whose ground fits into so many px; 0: none that can be read do."""
+    rooms = ((size, _room(text, size)) for size in _sizes(most))
+    return next((size for size, (wide, high) in rooms if wide <= width and high <= height), 0)
 
 
-def _overlap(one: Rect, other: Rect) -> bool:
-    """Whether two rectangles share more than an edge."""
-    return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
+def _rects(found: Sequence[Rect]) -> np.ndarray:
+    """(N, 4)."""
+    return np.array(found, int).reshape(-1, 4)
+
+
+def _inside(rect: Rect, width: int, height: int) -> bool:
+    x, y, wide, high = rect
+    return x >= 0 and y >= 0 and x + wide <= width and y + high <= height
+
+
+def _clear(rect: Rect, others: np.ndarray) -> bool:
+    """Whether a rectangle shares no more than an edge with any of others (N, 4)."""
+    x, y, wide, high = rect
+    left, top, across, down = others.T
+    return not ((x < left + across) & (left < x + wide) & (y < top + down) & (top < y + high)).any()

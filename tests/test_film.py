@@ -22,6 +22,8 @@ from .clips import face_frames, write_clip
 from .stages import Notes
 
 RATE, SIZE = 25.0, (320, 304)
+FER = (sys.executable, "-m", "fercli")
+QUIET = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 class Clip:
@@ -165,6 +167,14 @@ def test_a_run_that_fails_leaves_the_older_film(tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
+def test_nothing_is_written_of_clips_without_a_frame(tmp_path):
+    clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
+    out = films(str(target), [clip], "-", Log())
+    out.add([frame(clip, 0.0, 50, status="error")])
+    assert out.close() == "--annotate has written nothing: there was no frame to draw on"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -206,7 +216,7 @@ def test_a_reader_of_raw_frames_that_leaves(tmp_path):
     done = [
         subprocess.run(
             ["bash", "-c", f"{words} {rest} > /dev/null; exit ${{PIPESTATUS[0]}}"],
-            capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, env=QUIET,
         )
         for rest in (f"-o {tmp_path}/rows", f"--annotate - -o {tmp_path}/left | head -c 1000000")
     ]  # fmt: skip
@@ -220,6 +230,19 @@ def test_a_reader_of_raw_frames_that_leaves(tmp_path):
     ]
     assert told[3].startswith(f"fer predict: 12 rows to {tmp_path}/left (")
     assert len(told) == 4
+
+
+def test_raw_frames_that_no_disk_takes(tmp_path):
+    """The error tells of standard output, and not of the file of the rows, which is open too."""
+    clip = write_clip(tmp_path / "a.avi", face_frames(3), (320, 240))
+    words = [*FER, "predict", "--detector", "none", str(clip), "--annotate", "-", "-o", str(tmp_path / "rows")]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=QUIET)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "fer predict: error: no space left to write standard output: free some, or choose another place with --annotate"
+    )
+    assert not (tmp_path / "rows").exists()
 
 
 def test_a_reader_of_a_camera_that_leaves(monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..layouts.video import Clip, is_video
 from ..ops import draw
-from ..store import check_writable
+from ..store import check_writable, disk_errors
 from ..text import counted
 from .annotate import FLAG, faces_of, own_folder
 from .faces import Unique
@@ -114,7 +114,9 @@ class Films(_Frames):
 
     def close(self) -> str:
         self._finish()
-        where = self._done[0] if len(self._done) == 1 else self._done[0].parent if self._done else "no place"
+        if not self._done:
+            return f"{FLAG} has written nothing: there was no frame to draw on"
+        where = self._done[0] if len(self._done) == 1 else self._done[0].parent
         return f"{counted(len(self._done), 'video')} to {where}"
 
     def stop(self) -> None:
@@ -187,6 +189,7 @@ class RawFrames(_Frames):
 
     def _show(self, picture: np.ndarray) -> None:
         rest = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).data.cast("B")
-        while rest:  # past the buffer, in which a frame would be left when its reader leaves
-            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        with disk_errors("standard output", FLAG):
+            while rest:  # past the buffer, in which a frame would be left when its reader leaves
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
         self._count += 1

@@ -24,6 +24,7 @@ SMALL = {
     "zhao-cnn": {"size": 16},
     "zhao-vgg": {"size": 16},
     "alizadeh": {"size": 24},
+    "alizadeh-hog": {"size": 24},
     "alizadeh-shallow": {"size": 24},
     "alizadeh-shallow-hog": {"size": 24},
     "alizadeh-deep": {"size": 24},
@@ -124,8 +125,17 @@ def test_an_unknown_setting_is_told_with_the_nearest_name() -> None:
 
 def test_a_setting_of_a_model_that_has_none_is_told() -> None:
     with pytest.raises(UsageError) as error:
-        models.build("zhao-resnet", dropout=0.1)
-    assert str(error.value) == "model zhao-resnet has no setting 'dropout'; it has none"
+        models.build("zhao-resnet", dropuot=0.1)
+    assert str(error.value) == "model zhao-resnet has no setting 'dropuot'; it has none"
+
+
+@pytest.mark.parametrize(
+    ("argument", "able"), [("layers", "alizadeh, alizadeh-hog"), ("head", "alexnet, alexnet-torchvision")]
+)
+def test_a_setting_of_other_models_is_told_with_these(argument: str, able: str) -> None:
+    with pytest.raises(UsageError) as error:
+        models.build("alizadeh-shallow", **{argument: "dense"})
+    assert str(error.value) == f"model alizadeh-shallow has no setting {argument!r}; models with it: {able}"
 
 
 def test_njoku_has_the_published_number_of_parameters() -> None:

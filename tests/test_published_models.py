@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fercli import models
 from fercli.errors import UsageError
-from fercli.models.alizadeh import DEEP, SHALLOW, Block, parse
+from fercli.models.alizadeh import DEEP, GRAMMAR, SHALLOW, Block, parse
 from fercli.models.inputs import columns
 from fercli.models.yengikand import AdditiveAttention, MultiplicativeAttention
 
@@ -441,7 +441,12 @@ def test_a_block_is_its_parts_in_order() -> None:
 def test_the_grammar_names_what_is_wrong(layers: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         models.build("alizadeh", layers=layers)
-    assert str(error.value) == message
+    assert str(error.value) == f"--layers: {message} ({GRAMMAR})"
+
+
+def test_the_example_of_the_grammar_is_built() -> None:
+    example = GRAMMAR.partition("'")[2].rstrip("'")
+    assert models.build("alizadeh", layers=example)(torch.rand(2, 1, 48, 48)).shape == (2, 7)
 
 
 def test_every_pooling_of_the_grammar_needs_twice_the_side() -> None:
@@ -465,10 +470,10 @@ def test_a_hybrid_reads_its_hog_features(name: str) -> None:
 
 
 def test_a_hybrid_has_the_number_of_hog_features_asked_for() -> None:
-    network = models.build("alizadeh", layers="conv4x3-relu-pool fc5-relu", hog=11)
+    network = models.build("alizadeh-hog", layers="conv4x3-relu-pool fc5-relu", hog=11)
     assert columns(network) == ("image", "hog")
     assert network.head.fc1.in_features == 4 * 24 * 24 + 11
-    for name, hog in [("alizadeh-deep-hog", 0), ("alizadeh", -1)]:
+    for name, hog in [("alizadeh-deep-hog", 0), ("alizadeh-hog", -1)]:
         with pytest.raises(UsageError) as error:
             models.build(name, hog=hog)
         assert str(error.value) == (

@@ -14,6 +14,7 @@ from fercli.errors import UsageError
 from fercli.recipes.pipeline import flags
 from fercli.recipes.recipe import load, names, text
 from fercli.stages.train import TrainSpec
+from fercli.store import open_store
 
 #: Every recipe with what its paper states of the training, and the figures that it reports.
 PUBLISHED = {
@@ -421,6 +422,37 @@ def test_a_model_that_cannot_be_trained_first_is_told_before_any_work(call, reci
     own = recipe("[models.a]\nrecipe = 'cheap.toml'\n[train]\ninit = 'a/model.h5'\n")
     assert call("run", own, "--data", "synthetic:30", "-o", "x") == (2, "", f"fer recipe run: error: {message}\n")
     assert not Path("x").exists()
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train]\nlayers = 'conv4x3-relu'\n",
+         "model njoku has no setting 'layers'; models with it: alizadeh, alizadeh-hog"),
+        ("[train]\nmodel = 'alexnet'\nhead = 'dens'\n", "model alexnet has no head 'dens'; did you mean 'dense'?"),
+        ("[train]\nmodel = 'alizadeh'\nlayers = 'fc9-relu'\n",
+         "--layers: the layers 'fc9-relu' have no convolution: begin with one such as conv32x3-relu (layers are words "
+         "convFILTERSxKERNEL[-bn]-relu[-drop][-pool] and behind them fcNEURONS[-bn]-relu[-drop], such as "
+         "'conv32x3-bn-relu-drop-pool fc512-bn-relu-drop')"),
+    ],
+)  # fmt: skip
+def test_a_network_that_will_not_do_is_told_before_any_work(
+    call, recipe, text: str, message: str, dry_run: tuple[str, ...]
+) -> None:
+    found = call("run", recipe(text), "--data", "synthetic:30", "-o", "out", *dry_run)
+    assert found == (2, "", f"fer recipe run: error: {message}\n")
+    assert os.listdir() == ["own.toml"]
+
+
+def test_layers_are_settings_of_a_recipe(call, recipe) -> None:
+    own = recipe("[train]\nmodel = 'alizadeh'\nepochs = 1\ndevice = 'cpu'\nthreads = 1\n")
+    layers = "train.layers=conv4x3-bn-relu-pool fc16-relu"
+    words = ("run", own, "--data", "synthetic:30", "-o", "out", "--set", layers)
+    assert "\nfer train --recipe own.toml --layers 'conv4x3-bn-relu-pool fc16-relu' out/" in call(*words, "-n")[1]
+    assert call(*words)[0] == 0
+    with open_store("out/model.h5", "model") as model:
+        assert model.documents["model"]["arguments"] == {"layers": "conv4x3-bn-relu-pool fc16-relu"}
 
 
 def test_the_first_command_that_fails_ends_the_run(call, recipe) -> None:

@@ -105,8 +105,7 @@ def run(
     console = _begin("run")
     folder = folder or Path(name).stem
     loaded = pipeline.placed(recipe.load(name).changed(assignments), folder)
-    pipeline.check_folds(loaded)  # before the work, not after
-    pipeline.check_models(loaded, folder)
+    pipeline.check(loaded, folder)  # before the work, not after
     models = pipeline.before(loaded, sources, folder, resume, force)
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:

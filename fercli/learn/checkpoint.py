@@ -1,5 +1,6 @@
 """An unfinished run: a model store of the best epoch so far that also holds all it takes to go on to the bit."""
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from .modelstore import check_weights
 
 #: What the model's history keeps of an epoch. Not its seconds: the same command must give the same bytes.
 SERIES = ("loss", "accuracy", "validation_loss", "validation_accuracy", "rate")
+
+#: Settings that may be given more than once; a run keeps their values joined by blanks.
+REPEATED = ("search", "teacher", "heads")
 
 #: Most of a run's time that goes into keeping it.
 SHARE = 0.1
@@ -67,10 +71,11 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
 
 
 def _typed(name: str, value: Any) -> str:
-    """How a setting is given on the command line; of a flag that repeats, `value` has all in one text."""
+    """How a setting is given on the command line."""
     if value is True:
         return flag_of(name)
-    return " ".join(f"{flag_of(name)} {one}" for one in str(value).split(" "))
+    values = str(value).split(" ") if name in REPEATED else [str(value)]
+    return " ".join(f"{flag_of(name)} {shlex.quote(one)}" for one in values)
 
 
 def series(history: list[Epoch]) -> dict[str, list[float]]:

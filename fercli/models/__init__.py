@@ -20,6 +20,8 @@ from ..spec import nearest
 if TYPE_CHECKING:
     from torch import nn
 
+LARGE = 4096  # px, a side that no network is too deep for
+
 _builders: dict[str, Callable[..., "nn.Module"]] = {}
 
 
@@ -45,18 +47,32 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
     builder = _builder(name)
     own = _own(builder)
     if arguments.get("heads") and "heads" not in own:
-        able = [other for other in names() if "heads" in _own(_builder(other))]
-        raise UsageError(f"model {name} has no head beside the expression's; {' and '.join(able)} can have more")
+        able = " and ".join(_taking("heads"))
+        raise UsageError(f"model {name} has no head beside the expression's; {able} can have more")
     for argument in arguments:
         if argument not in own:
-            known = nearest(argument, own) if own else "it has none"
-            raise UsageError(f"model {name} has no setting {argument!r}; {known}")
+            able = ", ".join(_taking(argument))
+            hint = f"models with it: {able}" if able else nearest(argument, own) if own else "it has none"
+            raise UsageError(f"model {name} has no setting {argument!r}; {hint}")
     return builder(classes, channels, size, **arguments)
+
+
+def check(name: str, **arguments: Any) -> None:
+    """Raises UsageError unless there is a model `name` and it takes these arguments of its own, in large images."""
+    import torch
+
+    with torch.device("meta"):  # shapes only
+        build(name, size=LARGE, **arguments)
 
 
 def _builder(name: str) -> Callable[..., "nn.Module"]:
     importlib.import_module(f"{__package__}.{_families()[name]}")
     return _builders[name]
+
+
+def _taking(argument: str) -> list[str]:
+    """The models that take an argument of this name."""
+    return [name for name in names() if argument in _own(_builder(name))]
 
 
 def _own(builder: Callable[..., "nn.Module"]) -> list[str]:

@@ -2,7 +2,8 @@
 
 [Conv-(BN)-ReLU-(Dropout)-(Maxpool)]M - [Affine-(BN)-ReLU-(Dropout)]N - Affine - Softmax is spelt in blocks, one a
 word: `conv64x3-bn-relu-drop-pool` is 64 filters of 3x3 pixels, `fc512-bn-relu-drop` 512 neurons; bn, drop and pool may
-be left out. The last affine layer, to the classes, is always there and is not spelt.
+be left out. The last affine layer, to the classes, is always there and is not spelt. The shallow and the deep network
+have names of their own; `alizadeh` and `alizadeh-hog` are spelt by the user.
 
 A hybrid network reads HOG features too, which its first dense layer finds behind the convolutional features.
 
@@ -30,17 +31,27 @@ DEEP = (
     "conv64x3-bn-relu-drop-pool conv128x5-bn-relu-drop-pool conv512x3-bn-relu-drop-pool conv512x3-bn-relu-drop-pool "
     "fc256-bn-relu-drop fc512-bn-relu-drop"
 )
+#: The spelling in a line, for those who mistook it.
+GRAMMAR = (
+    "layers are words convFILTERSxKERNEL[-bn]-relu[-drop][-pool] and behind them fcNEURONS[-bn]-relu[-drop], "
+    "such as 'conv32x3-bn-relu-drop-pool fc512-bn-relu-drop'"
+)
 RATE = 0.25
 ORDER = {"conv": ("bn", "relu", "drop", "pool"), "fc": ("bn", "relu", "drop")}
 
 
 @model
-def alizadeh(
-    classes: int, channels: int, size: int, layers: str = SHALLOW, dropout: float = RATE, hog: int = 0
+def alizadeh(classes: int, channels: int, size: int, layers: str = SHALLOW, dropout: float = RATE) -> nn.Module:
+    """The network spelt by `layers`. `dropout` is the rate of every dropout."""
+    return _network("alizadeh", classes, channels, size, layers, dropout)
+
+
+@model
+def alizadeh_hog(
+    classes: int, channels: int, size: int, layers: str = SHALLOW, dropout: float = RATE, hog: int = FEATURES
 ) -> nn.Module:
-    """The network spelt by `layers`. With `hog` above 0 it is a hybrid that reads so many HOG features too."""
-    make = _hybrid if hog else _network
-    return make("alizadeh", classes, channels, size, layers, dropout, hog)
+    """The network spelt by `layers` on images (N, channels, size, size) and their HOG features (N, hog)."""
+    return _hybrid("alizadeh-hog", classes, channels, size, layers, dropout, hog)
 
 
 @model
@@ -94,7 +105,14 @@ class Block:
 
 
 def parse(layers: str) -> tuple[list[Block], list[Block]]:
-    """The convolutions and the dense layers that `layers` spells. Raises UsageError that names the bad part."""
+    """The convolutions and the dense layers that `layers` spells. Raises UsageError: the bad part and the grammar."""
+    try:
+        return _parse(layers)
+    except UsageError as error:
+        raise UsageError(f"--layers: {error} ({GRAMMAR})") from None
+
+
+def _parse(layers: str) -> tuple[list[Block], list[Block]]:
     words = layers.split()
     convolutions: list[Block] = []
     dense: list[Block] = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import models
 from ..errors import DataError, UsageError
 from ..models.shipped import DEFAULT
 from ..spec import flag_of
@@ -83,14 +84,29 @@ def before(
     return made
 
 
-def check_models(recipe: Recipe, folder: str) -> None:
-    """Raises UsageError where the recipe, `placed`, begins with or learns from a model that is not there and that none
-    before it trains, or where one of those will not do.
+def check(recipe: Recipe, folder: str) -> None:
+    """Raises UsageError for what can be told of the recipe, `placed`, before any work."""
+    _check_folds(recipe)
+    _check_network(recipe)
+    _check_models(recipe, folder)
+
+
+def _check_network(recipe: Recipe) -> None:
+    """Raises UsageError where the network does not take the layers or the head that the recipe tells of."""
+    spec = recipe.spec("train")
+    told = {name: getattr(spec, name) for name in ("layers", "head") if getattr(spec, name) is not None}
+    if told:
+        models.check(spec.model, **told)
+
+
+def _check_models(recipe: Recipe, folder: str) -> None:
+    """Raises UsageError where the recipe, `placed`, begins with or learns from a model that is not there and that
+    none before it trains, or where one of those will not do.
     """
     coming = {_model_of(name, folder): one for name, one in recipe.models.items()}
     for name in _taken(recipe):
         if name in coming:
-            check_models(coming[name].load(), folder)
+            check(coming[name].load(), folder)
         elif name not in (DEFAULT, "imagenet") and not os.path.exists(name):
             raise UsageError(
                 f"recipe {recipe.name} takes {name}, which is not there: train it first, or name another "
@@ -98,7 +114,7 @@ def check_models(recipe: Recipe, folder: str) -> None:
             )
 
 
-def check_folds(recipe: Recipe) -> None:
+def _check_folds(recipe: Recipe) -> None:
     """Raises UsageError where the recipe trains over folds that it does not make, or searches over those it makes."""
     settings = recipe.settings("train")
     fold, search = settings.get("fold"), tuple(settings.get("search", ()))

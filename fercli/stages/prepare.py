@@ -105,9 +105,10 @@ def check_network(src: Reader, spec: "TrainSpec", size: int) -> None:
         freeze(network, spec.model, spec.freeze)
 
 
-def _own_arguments(spec: "TrainSpec") -> dict[str, float]:
-    """What the settings tell the network itself."""
-    return {} if spec.dropout is None else {"dropout": spec.dropout}
+def _own_arguments(spec: "TrainSpec") -> dict[str, Any]:
+    """What the settings tell the network itself. They stay with the model, so that it is built the same again."""
+    told = {name: getattr(spec, name) for name in ("layers", "head", "dropout")}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _rule(

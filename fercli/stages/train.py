@@ -184,7 +184,9 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     Of several trainings in one run those that are done have come to their end, so they all know it. The key is that of
     the output, which depends on all the settings.
     """
-    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in ("search", "teacher", "heads")}
+    from ..learn.checkpoint import REPEATED
+
+    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in REPEATED}
     del settings["compile"], settings["half"]
     if spec.fold is None and not spec.search:
         del settings["patience"], settings["calibrate"]

@@ -13,6 +13,14 @@ class TrainSpec(Spec):
     """Settings of `fer train`."""
 
     model: str = option("njoku", "Network to train.", choices=models.names())
+    layers: str | None = option(
+        None,
+        "Layers of model alizadeh or alizadeh-hog, in their grammar, such as 'conv32x3-bn-relu-drop-pool fc512-relu'.",
+        metavar="WORDS",
+    )
+    head: str | None = option(
+        None, "What answers in an alexnet: three dense layers, fc, or one, dense. [default: fc]", metavar="fc|dense"
+    )
     epochs: int = option(30, "Passes over the training rows.", low=1)
     batch: int = option(64, "Rows a step.", low=1)
     init: str | None = option(

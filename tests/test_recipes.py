@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from fercli.cli import main, options
 from fercli.errors import UsageError
+from fercli.learn import published
+from fercli.learn.published import Published
 from fercli.recipes.pipeline import flags
 from fercli.recipes.recipe import load, names, text
 from fercli.stages.train import TrainSpec
@@ -435,6 +438,8 @@ def test_a_model_that_cannot_be_trained_first_is_told_before_any_work(call, reci
          "--layers: the layers 'fc9-relu' have no convolution: begin with one such as conv32x3-relu (layers are words "
          "convFILTERSxKERNEL[-bn]-relu[-drop][-pool] and behind them fcNEURONS[-bn]-relu[-drop], such as "
          "'conv32x3-bn-relu-drop-pool fc512-bn-relu-drop')"),
+        ("[train]\ninit = 'imagenet'\n",
+         "no ImageNet weights are published for njoku: type --model alexnet-torchvision"),
     ],
 )  # fmt: skip
 def test_a_network_that_will_not_do_is_told_before_any_work(
@@ -453,6 +458,40 @@ def test_layers_are_settings_of_a_recipe(call, recipe) -> None:
     assert call(*words)[0] == 0
     with open_store("out/model.h5", "model") as model:
         assert model.documents["model"]["arguments"] == {"layers": "conv4x3-bn-relu-pool fc16-relu"}
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Published:
+    """Published weights of njoku, on a machine that reaches no server."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and nobody listens there
+        entry = Published(f"http://127.0.0.1:{free.getsockname()[1]}/net.pth", "7be5be79")
+        monkeypatch.setitem(published.IMAGENET, "njoku", entry)
+        yield entry
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_published_weights_that_cannot_be_fetched_are_told_before_any_work(
+    call, recipe, offline: Published, before: bool
+) -> None:
+    text = "[train]\ninit = 'imagenet'\nepochs = 1\n"
+    if before:
+        Path("first.toml").write_text(text)
+        text = "[models.a]\nrecipe = 'first.toml'\n[train]\nteacher = ['a/model.h5']\n"
+    words = ("run", recipe(text), "--data", "synthetic:30", "-o", "out")
+    assert call(*words) == (
+        1,
+        "",
+        f"fer recipe run: downloading {offline.url} to {offline.path}\n"
+        f"fer recipe run: error: {offline.url} cannot be downloaded (Connection refused): "
+        f"get it elsewhere and put it at {offline.path}\n",
+    )
+    assert not Path("out").exists()
+    status, _, told = call(*words, "--dry-run")
+    assert (status, "downloading" in told) == (0, False)
 
 
 def test_the_first_command_that_fails_ends_the_run(call, recipe) -> None:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ..errors import DataError, UsageError
 from ..store import cached, replacing
 
+WORD = "imagenet"  # by which --init asks for them
 TIMEOUT = 30  # seconds without a byte
 
 

@@ -16,7 +16,6 @@ from ..store import open_store
 from . import modelstore, published
 from .safetensors import read_safetensors
 
-IMAGENET = "imagenet"
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # those narrower come with scales of their own
 
 
@@ -36,7 +35,7 @@ def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
 
     Raises DataError for what cannot be read or fetched, UsageError where nothing is published for the model.
     """
-    if init == IMAGENET:
+    if init == published.WORD:
         return Weights(init, read_torch(published.fetch(published.of(model), tell)))
     suffix = Path(init).suffix.lower()
     if suffix in (".pth", ".pt"):
@@ -64,7 +63,7 @@ def _classes(metadata: Mapping[str, str], name: str) -> tuple[str, ...] | None:
 
 def digest(init: str, model: str) -> str:
     """A hex digest of what `--init` names; of what is published it is known before any download."""
-    if init == IMAGENET:
+    if init == published.WORD:
         return published.of(model).sha256
     state = hashlib.blake2b(digest_size=16)
     try:

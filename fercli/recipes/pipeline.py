@@ -2,12 +2,13 @@
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import models
 from ..errors import DataError, UsageError
+from ..learn import published
 from ..models.shipped import DEFAULT
 from ..spec import flag_of
 from ..stages.split import SplitSpec
@@ -91,6 +92,18 @@ def check(recipe: Recipe, folder: str) -> None:
     _check_models(recipe, folder)
 
 
+def fetch_weights(recipe: Recipe, folder: str, tell: Callable[[str], None]) -> None:
+    """Brings the published weights with which the recipe, `placed`, or one before it begins.
+
+    Without a network the user hears of it so before the work, not after. Raises DataError as `published.fetch`.
+    """
+    if recipe.settings("train").get("init") == published.WORD:
+        published.fetch(published.of(recipe.spec("train").model), tell)
+    for name, one in recipe.models.items():
+        if _model_of(name, folder) in _taken(recipe):
+            fetch_weights(one.load(), folder, tell)
+
+
 def _check_network(recipe: Recipe) -> None:
     """Raises UsageError where the network does not take the layers or the head that the recipe tells of."""
     spec = recipe.spec("train")
@@ -100,14 +113,16 @@ def _check_network(recipe: Recipe) -> None:
 
 
 def _check_models(recipe: Recipe, folder: str) -> None:
-    """Raises UsageError where the recipe, `placed`, begins with or learns from a model that is not there and that
-    none before it trains, or where one of those will not do.
+    """Raises UsageError where the recipe, `placed`, begins with or learns from a model that is not there, that nobody
+    published and that none before it trains, or where one of those will not do.
     """
     coming = {_model_of(name, folder): one for name, one in recipe.models.items()}
     for name in _taken(recipe):
         if name in coming:
             check(coming[name].load(), folder)
-        elif name not in (DEFAULT, "imagenet") and not os.path.exists(name):
+        elif name == published.WORD:
+            published.of(recipe.spec("train").model)
+        elif name != DEFAULT and not os.path.exists(name):
             raise UsageError(
                 f"recipe {recipe.name} takes {name}, which is not there: train it first, or name another "
                 f"(fer recipe show {recipe.name} tells of it)"

@@ -283,6 +283,44 @@ def test_a_sheet_of_anything(predict, model, photos, tmp_path, inputs):
     assert target.read_bytes() == drawn
 
 
+@pytest.mark.parametrize("suffix", contact.SUFFIXES)
+def test_a_sheet_replaces_an_older_one_and_no_other_picture(predict, photos, tmp_path, suffix):
+    target = tmp_path / f"sheet{suffix}"
+    image = cv2.imread(str(photos / "a.jpg"))
+    cv2.imwrite(str(target), image)
+    kept = target.read_bytes()
+    refused = f"{target} is there and is no contact sheet: name another file with --contact-sheet, or add --force"
+    assert error_of(predict(photos, "--contact-sheet", target)) == refused
+    assert target.read_bytes() == kept
+    for words in (("--force",), ()):
+        status, _, messages = predict(photos, "--contact-sheet", target, *words)
+        assert (status, f" in {target}\n" in messages) == (4, True)
+    sheet = cv2.imread(str(target))
+    assert draw.is_sheet(sheet[..., ::-1], contact.SIDE, contact.COLUMNS)
+    cv2.imwrite(str(target), cv2.resize(image, sheet.shape[1::-1]))
+    assert error_of(predict(photos, "--contact-sheet", target)) == refused
+
+
+def test_a_sheet_takes_an_empty_file_and_no_other(predict, photos, tmp_path):
+    target = tmp_path / "sheet.png"
+    target.write_bytes(b"notes")
+    assert "is there and is no contact sheet" in error_of(predict(photos, "--contact-sheet", target))
+    target.write_bytes(b"")  # as mktemp makes it
+    assert predict(photos, "--contact-sheet", target)[0] == 4
+    assert cv2.imread(str(target)).shape[1] > contact.COLUMNS * contact.SIDE
+
+
+@pytest.mark.parametrize("words", [(), ("--force",)])
+def test_a_sheet_replaces_no_photo_of_the_run(predict, photos, tmp_path, words):
+    before = files(photos)
+    (tmp_path / "link.jpg").symlink_to(photos / "a.jpg")
+    for target in (photos / "a.jpg", tmp_path / "link.jpg"):
+        assert error_of(predict(photos, "--contact-sheet", target, *words)) == (
+            f"{target} is both input and output: name another file with --contact-sheet"
+        )
+    assert files(photos) == before
+
+
 # --- sorting ----------------------------------------------------------------------------------------------------------
 
 

@@ -36,13 +36,15 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
 @options.null
 @options.settings(PredictSpec)
 @options.settings(OutputSpec)
-@options.force
+@click.option(
+    "-f", "--force", is_flag=True, help="Run even if OUT is up to date; --contact-sheet may replace another picture."
+)
 @options.dry_run
 @options.machine
 @options.console
 def command(
     inputs: tuple[str, ...], output: str, model: str | None, form: str | None, files_from: str | None, null: bool,
-    **arguments: Any,
+    force: bool, **arguments: Any,
 ) -> None:  # fmt: skip
     """Label faces: one row a face, with its source, box, label, confidence and all probabilities.
 
@@ -73,13 +75,12 @@ def command(
         if form == "store" and wanted.any:
             raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")
         if form == "store":
-            force, dry_run = arguments["force"], arguments["dry_run"]
-            outcome = predict.store(src, model, output, spec, log, force=force, dry_run=dry_run)
+            outcome = predict.store(src, model, output, spec, log, force=force, dry_run=arguments["dry_run"])
         elif arguments["dry_run"]:
             predict.Predictor.load(model, spec)  # which says what is wrong with it
             outcome = runner.Outcome("predict", output, dry_run=True)
         else:
-            outcome = labelling.write_rows(src, model, output, form, spec, wanted, log)
+            outcome = labelling.write_rows(src, model, output, form, spec, wanted, log, force=force)
     tell(console, outcome)
 
 

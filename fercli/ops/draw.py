@@ -31,6 +31,8 @@ _EYES, _CHIN = 0.25, 0.85
 #: Pictures are enlarged until their shorter side is this long, unless the longer one would leave the second.
 _READABLE, _LONGEST = 300, 1200
 _PANEL_OPACITY = 0.7
+#: The ground of a sheet, and how far a lossy format may take it from that.
+_PAPER, _CODED = 32, 16
 #: With more faces than this their panels would hide the picture.
 _PANELS = 12
 
@@ -101,7 +103,7 @@ def sheet(groups: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]], side: 
     cell = side + line
     rows = [-(-len(images) // columns) for _, images in groups]
     width = columns * (side + gap) + gap
-    canvas = np.full((sum(line + gap + count * (cell + gap) for count in rows) + gap, width, 3), 32, np.uint8)
+    canvas = np.full((sum(line + gap + count * (cell + gap) for count in rows) + gap, width, 3), _PAPER, np.uint8)
     top = gap
     for (title, images), count in zip(groups, rows, strict=True):
         _write(canvas, title, _fitting(title, line // 2, width - 2 * gap, cell), (gap, top + line - line // 4), WHITE)
@@ -113,6 +115,16 @@ def sheet(groups: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]], side: 
             _write(canvas, text, size, (x, y + side + line - line // 4), (200, 200, 200))
         top += count * (cell + gap)
     return canvas
+
+
+def is_sheet(image: np.ndarray, side: int, columns: int) -> bool:
+    """Whether an image, decoded from whatever format, looks like a `sheet`: its width, and its empty margin."""
+    gap = side // 12
+    margin = gap // 2
+    edges = (image[:margin], image[-margin:], image[:, :margin], image[:, -margin:])
+    return image.shape[1] == columns * (side + gap) + gap and all(
+        (abs(edge.astype(int) - _PAPER) <= _CODED).all() for edge in edges
+    )
 
 
 def _box(face: Face, factor: int, width: int, height: int) -> Rect:

@@ -1,20 +1,21 @@
 """A contact sheet: thumbnails of faces, grouped by their labels, the surest first."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..layouts.files import read_regular
 from ..ops import draw, geometry
-from ..ops.image import encode
+from ..ops.image import decode, encode
 from ..ops.parallel import ordered_map
 from ..store import check_writable, replacing
 from ..text import counted
 from .faces import Photo
-from .outputs import Labelled, Output, pixels
+from .outputs import Labelled, Output, lies_in, pixels
 from .runner import Log
 
 FLAG = "--contact-sheet"
@@ -37,7 +38,6 @@ class ContactSheet(Output):
     """Remembers where the surest faces of each label are, and reads these photos again at the end."""
 
     def __init__(self, path: str, classes: Sequence[str], log: Log) -> None:
-        check_sheet(path)
         self._path, self._log = Path(path), log
         self._kept: dict[str, list[_Kept]] = {name: [] for name in classes}
         self._count = dict.fromkeys(classes, 0)
@@ -84,11 +84,29 @@ class ContactSheet(Output):
             return None
 
 
-def check_sheet(path: str) -> None:
-    """Raises unless a sheet can be written there."""
+def check_sheet(path: str, photos: Iterable[Photo], force: bool) -> None:
+    """Raises unless a sheet can be written there: never over one of the `photos` to label, and over another picture,
+    such as the first of *.jpg behind the flag, only by `force`.
+    """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise UsageError(f"{FLAG} {path} is no name of a picture: end it in {', '.join(SUFFIXES)}")
     check_writable(Path(path), FLAG)
+    if _is_free(Path(path)):
+        return
+    if any(photo.path and lies_in(photo.path, path) for photo in photos):
+        raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
+    if not force:
+        raise UsageError(f"{path} is there and is no contact sheet: name another file with {FLAG}, or add --force")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing is there that would be lost: an older sheet is made anew."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    try:
+        return draw.is_sheet(decode(read_regular(str(path))), SIDE, COLUMNS)
+    except DataError:
+        return False
 
 
 def _cut_out(face: _Kept) -> _Kept:

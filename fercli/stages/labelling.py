@@ -37,14 +37,22 @@ Batch = tuple[list[Photo], Block]
 
 
 def write_rows(
-    src: Reader | Sequence[Source], model: str, output: str, form: str, spec: PredictSpec, wanted: OutputSpec, log: Log
+    src: Reader | Sequence[Source],
+    model: str,
+    output: str,
+    form: str,
+    spec: PredictSpec,
+    wanted: OutputSpec,
+    log: Log,
+    *,
+    force: bool = False,
 ) -> Outcome:
     """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete; one
-    that is resumed grows.
+    that is resumed grows. With `force` a contact sheet may replace any other picture.
 
     What is made of a photo is there before its rows are.
     """
-    _check(src, output, wanted)
+    _check(src, output, wanted, force)
     outcome = Outcome("predict", wanted.resume or output, failures=log.failures, facts=log.facts)
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
@@ -90,7 +98,7 @@ def _help(src: Reader | Sequence[Source], model: str, spec: PredictSpec, wanted:
     deque(blocks, maxlen=0)  # runs it: it yields nothing here
 
 
-def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec) -> None:
+def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, force: bool) -> None:
     """Raises before any work for outputs that cannot be."""
     if wanted.sort_by and not wanted.sort_into:
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
@@ -111,7 +119,8 @@ def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec) -> N
     else:
         check_apart(src, wanted.folders)
     if wanted.contact_sheet:
-        contact.check_sheet(wanted.contact_sheet)
+        named = not isinstance(src, Reader) and not isinstance(src[0], Clip)
+        contact.check_sheet(wanted.contact_sheet, photos_in(src) if named else (), force)
 
 
 def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:

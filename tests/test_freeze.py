@@ -75,25 +75,49 @@ def test_the_frozen_layers_end_before_the_next_weights_or_the_flattening(name: s
     assert names(freeze(network, name, count), network)[-1] == last
 
 
+#: How many of so many frozen convolutions lie before a unit of which a part is trained, where these are fewer.
+BEFORE = {
+    ("zhao-resnet", 2): 1, ("zhao-resnet", 4): 3, ("zhao-separable", 4): 2,
+    ("residual", 2): 1, ("residual-small", 2): 1, ("residual-large", 2): 1,
+    ("yengikand", 1): 0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", models.names())
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_network_split_gives_what_it_gives_whole(name: str, count: int) -> None:
+    count = min(count, freezing.convolutions(meta(name, 227)))
+    check_split(name, count, BEFORE.get((name, count), count))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "before", "arguments"),
+    [
+        ("yengikand", 10, 10, {}),
+        ("yengikand", 12, 10, {}),  # the last separable one asks what the first ten answer
+        ("zhao-separable", 4, 2, {"heads": {"gender": 2}}),
+        ("zhao-separable", 7, 7, {"heads": {"gender": 2}}),
+    ],
+)
+def test_a_network_that_forks_is_split_before_it_does(name: str, count: int, before: int, arguments: dict) -> None:
+    check_split(name, count, before, **arguments)
+
+
+def check_split(name: str, count: int, before: int, **arguments: object) -> None:
+    """Of `count` frozen convolutions the first part has `before`; the two parts give what the whole gives."""
     torch.manual_seed(0)
     size = {"alexnet": 67, "alexnet-torchvision": 63}.get(name, 24)
     with torch.device("meta"):
         reads = columns(models.build(name, size=size))
-        convolutions = sum(isinstance(layer, nn.Conv2d) for layer in models.build(name, size=size).modules())
-    network = models.build(name, size=size, **dict.fromkeys(reads[1:], 5)).eval()
-    parts = split_prefix(network, freeze(network, name, min(count, convolutions)))
-    plain = isinstance(network, nn.Sequential) and not (name == "zhao-resnet" and count > 1)
-    plain = plain and not (name == "zhao-separable" and count == 4)
-    plain = plain and not (name.startswith("residual") and count == 2)  # in the middle of a unit
-    assert (parts is not None) == plain
+    network = models.build(name, size=size, **dict.fromkeys(reads[1:], 5), **arguments).eval()
+    parts = split_prefix(network, freeze(network, name, count))
+    assert (0 if parts is None else freezing.convolutions(parts[0])) == before
     if parts:
-        images = torch.rand(2, 1, size, size)
-        assert torch.equal(parts[1](parts[0](images)), network(images))
+        images, features = torch.rand(2, 1, size, size), [torch.rand(2, 5) for _ in reads[1:]]
+        assert torch.equal(parts[1](parts[0](images), *features), network(images, *features))
         assert not any(values.requires_grad for values in parts[0].parameters())
-        assert all(values.requires_grad for values in parts[1].parameters())
+        shared = {id(values) for part in parts for values in part.parameters()}
+        assert shared == {id(values) for values in network.parameters()}
 
 
 @pytest.fixture
@@ -101,7 +125,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How many rows each call of the frozen part computed."""
     counts: list[int] = []
 
-    def counted(prefix: nn.Module, normalise: nn.Module, inputs: tuple, bfloat16: bool) -> torch.Tensor:
+    def counted(prefix: nn.Module, normalise: nn.Module, inputs: tuple, bfloat16: bool) -> tuple:
         counts.append(len(inputs[0]))
         return freezing.compute(prefix, normalise, inputs, bfloat16)
 
@@ -109,17 +133,33 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     return counts
 
 
-@pytest.mark.parametrize("model", ["alizadeh-shallow", "njoku"])
-@pytest.mark.parametrize("count", [1, 2])
+ONCE = "the frozen layers are computed once: "
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "told"),
+    [
+        ("alizadeh-shallow", 1, ONCE),
+        ("alizadeh-shallow", 2, ONCE),
+        ("alizadeh-shallow-hog", 1, ONCE),
+        ("alizadeh-shallow-hog", 2, ONCE),
+        ("njoku", 1, ONCE),
+        ("njoku", 2, ONCE),
+        ("yengikand", 4, ONCE),
+        ("yengikand", 12, "frozen convolutions computed once: 10 of 12, "),
+    ],
+)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_computing_frozen_layers_once_changes_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computed: list[int],
-    model: str, count: int, precision: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computed: list[int],
+    model: str, count: int, told: str, precision: str,
 ) -> None:  # fmt: skip
+    features = np.random.Generator(np.random.PCG64([1])).random((126, 12), np.float32)
+    data = write_bands(tmp_path / "data.h5", hog=features)
     spec = settings(model=model, freeze=count, precision=precision, epochs=2)
     once = train(data, tmp_path / "once.h5", spec)
     assert once[0] == UNTRAINED
-    assert once[1].startswith("the frozen layers are computed once: ")
+    assert once[1].startswith(told)
     assert computed == [96, 30]
     monkeypatch.setattr(training, "FROZEN_BYTES", 1e5)
     anew = train(data, tmp_path / "anew.h5", spec)
@@ -150,7 +190,10 @@ def test_frozen_layers_stay_as_they_are_and_the_others_learn(data: Path, tmp_pat
     assert arrays(tmp_path / "m.h5", "history")["validation_accuracy"].max() > 0.9
 
 
-@pytest.mark.parametrize("changes", [{}, {"model": "njoku", "freeze": 2}, {"model": "alizadeh-shallow-hog"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model": "njoku", "freeze": 2}, {"model": "alizadeh-shallow-hog"}, {"model": "yengikand", "freeze": 12}],
+)
 def test_a_run_cut_off_and_resumed_gives_the_same_file(tmp_path: Path, changes: dict) -> None:
     features = np.random.Generator(np.random.PCG64([1])).random((126, 12), np.float32)
     data, spec = write_bands(tmp_path / "data.h5", hog=features), settings(**changes)
@@ -166,9 +209,9 @@ def test_why_frozen_layers_are_computed_anew_is_told(tmp_path: Path, monkeypatch
     spec, target = settings(epochs=1), tmp_path / "m.h5"
     online = write_bands(tmp_path / "online.h5", documents={"augment": {"rotation": 5.0}})
     assert train(online, target, spec)[1] == f"{ANEW}the images are augmented online"
-    data = write_bands(tmp_path / "data.h5", hog=np.zeros((126, 12), np.float32))
-    hybrid = settings(epochs=1, model="alizadeh-shallow-hog")
-    assert train(data, target, hybrid)[1] == f"{ANEW}alizadeh-shallow-hog is no plain sequence of layers"
+    data = write_bands(tmp_path / "data.h5")
+    branches = settings(epochs=1, model="yengikand")
+    assert train(data, target, branches)[1] == f"{ANEW}other branches of the first unit of yengikand are trained"
     assert train(data, target, spec)[1] == "the frozen layers are computed once: 1.2 MB"
     monkeypatch.setattr(training, "FROZEN_BYTES", 1_000_000)
     assert train(data, target, spec)[1] == f"{ANEW}their results would take 0.0 GB, more than 0.001 GB"

@@ -190,9 +190,7 @@ def test_weights_go_from_one_head_to_two_and_back(data: Path, tmp_path: Path, fu
 def test_layers_of_the_trunk_are_frozen_behind_two_heads(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "first.h5")
     notes = train(data, tmp_path / "m.h5", replaced(init=str(tmp_path / "first.h5"), freeze=2))
-    assert (
-        "the frozen layers are computed anew in every epoch, as zhao-separable is no plain sequence of layers" in notes
-    )
+    assert any(note.startswith("the frozen layers are computed once: ") for note in notes)
     weights = []
     for name in ("first.h5", "m.h5"):
         with open_store(tmp_path / name, "model") as src:

@@ -136,9 +136,11 @@ def test_one_step_an_epoch_is_the_same_in_windows(data, tmp_path, small, monkeyp
 
 
 @pytest.mark.usefixtures("small")
-def test_frozen_layers_are_computed_once_from_windows(data, tmp_path):
-    train(data, tmp_path / "first.h5")
-    spec = dataclasses.replace(SPEC, init=str(tmp_path / "first.h5"), freeze=2)
+@pytest.mark.parametrize("model", [SPEC.model, "alizadeh-shallow-hog"])
+def test_frozen_layers_are_computed_once_from_windows(data, tmp_path, model):
+    spec = dataclasses.replace(SPEC, model=model, epochs=1)
+    train(data, tmp_path / "first.h5", spec)
+    spec = dataclasses.replace(spec, init=str(tmp_path / "first.h5"), freeze=2)
     notes = train(data, tmp_path / "m.h5", spec)
     assert any(note.startswith("the frozen layers are computed once") for note in notes)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,12 +18,11 @@ def freeze(network: nn.Module, model: str, count: int) -> list[nn.Module]:
     weights of its own or flattens the maps. They are to be kept in evaluation mode. Raises UsageError for more
     convolutions than there are, or when nothing would be left to train.
     """
-    layers = _leaves(network)
-    convolutions = sum(isinstance(layer, nn.Conv2d) for layer in layers)
-    if count > convolutions:
-        raise UsageError(f"--freeze {count} is beyond model {model}, which has {convolutions} convolutions")
+    there = convolutions(network)
+    if count > there:
+        raise UsageError(f"--freeze {count} is beyond model {model}, which has {there} convolutions")
     frozen: list[nn.Module] = []
-    for layer in layers:
+    for layer in _leaves(network):
         done = sum(isinstance(other, nn.Conv2d) for other in frozen) == count
         if done and _begins_anew(layer):
             break
@@ -32,35 +32,65 @@ def freeze(network: nn.Module, model: str, count: int) -> list[nn.Module]:
     return frozen
 
 
-def split_prefix(network: nn.Module, frozen: Sequence[nn.Module]) -> tuple[nn.Sequential, nn.Sequential] | None:
-    """The network as the part that is frozen and the part behind it; None unless it is a plain sequence there."""
-    parts = list(_parts(network))
+def split_prefix(network: nn.Module, frozen: Sequence[nn.Module]) -> tuple[nn.Sequential, nn.Module] | None:
+    """The network as a part that is `frozen` whole, and what is behind it; None where no convolution is in the first.
+
+    The first ends before the first unit with branches of which some are trained, or where the network forks (see
+    `models`). What is frozen beyond it is in the second.
+    """
+    plain = isinstance(network, nn.Sequential)
+    parts = list(_parts(network if plain else network.trunk))
     cut = 0
     while cut < len(parts) and all(layer in frozen for layer in _leaves(parts[cut])):
         cut += 1
-    if sum(len(_leaves(part)) for part in parts[:cut]) < len(frozen):
+    prefix, rest = nn.Sequential(*parts[:cut]), nn.Sequential(*parts[cut:])
+    if not convolutions(prefix):
         return None
-    return nn.Sequential(*parts[:cut]), nn.Sequential(*parts[cut:])
+    return prefix, rest if plain else _Behind(network, rest)
+
+
+def convolutions(network: nn.Module) -> int:
+    """How many there are."""
+    return sum(isinstance(layer, nn.Conv2d) for layer in network.modules())
+
+
+class _Behind(nn.Module):
+    """A network that forks, from somewhere in its trunk on: the `rest` of that, and all behind it."""
+
+    def __init__(self, network: nn.Module, rest: nn.Sequential) -> None:
+        super().__init__()
+        self.network, self.rest = network, rest
+
+    def forward(self, maps: Tensor, *others: Tensor) -> Tensor:
+        """What the whole makes of a row, from what the part before makes of its image, and what else it reads."""
+        return self.network.behind(self.rest(maps), *others)
 
 
 @torch.no_grad()
 def row_bytes(prefix: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, bfloat16: bool) -> int:
-    """The memory that what `prefix` makes of one row takes."""
-    return compute(prefix, normalise, [values[:1] for values in inputs], bfloat16).nbytes
+    """The memory that one row of what `compute` gives takes."""
+    made = compute(prefix, normalise, [values[:1] for values in inputs], bfloat16)
+    return sum(values.nbytes for values in made)
 
 
 @torch.no_grad()
-def compute(prefix: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, bfloat16: bool) -> Tensor:
-    """What `prefix` makes of the rows, on its device: float32, or with `bfloat16` as a step in that precision does."""
+def compute(
+    prefix: nn.Module, normalise: Callable[[Tensor], Tensor], inputs: Inputs, bfloat16: bool
+) -> tuple[Tensor | np.ndarray, ...]:
+    """The rows with what `prefix` makes of their images in the place of these, and in memory what else is read.
+
+    It lies on the device of `prefix`: float32, or with `bfloat16` as a step in that precision makes it.
+    """
+    images, *others = inputs
     device = next(prefix.parameters()).device
     whole, done = torch.empty(0), 0
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        for maps in answers_of(prefix, normalise, inputs):
+        for maps in answers_of(prefix, normalise, (images,)):
             if not done:
-                whole = _room(maps, len(inputs[0]))
+                whole = _room(maps, len(images))
             whole[done : done + len(maps)] = maps
             done += len(maps)
-    return whole
+    return whole, *(values[:] for values in others)
 
 
 def _room(maps: Tensor, rows: int) -> Tensor:

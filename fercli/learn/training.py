@@ -12,7 +12,7 @@ from ..store import Reader, Writer
 from . import checkpoint, modelstore
 from .batches import Batches
 from .calibrate import fit_temperature
-from .freeze import compute, row_bytes, split_prefix
+from .freeze import compute, convolutions, row_bytes, split_prefix
 from .heads import parts, truth
 from .infer import log_probabilities
 from .inputs import Inputs
@@ -64,8 +64,8 @@ class Training:
     def compute_frozen(self) -> str:
         """Computes what the frozen layers make of each row once for all epochs, where that can be; a note tells.
 
-        It cannot where images are changed anew in each epoch, where others than the layers behind look at them, where
-        the layers are no plain sequence, or where the results take more than FROZEN_BYTES.
+        It cannot where images are changed anew in each epoch, where others than the layers behind look at them, or
+        where the results take more than FROZEN_BYTES; and of layers in branches only if all of the branches are frozen.
         """
         rule, anew = self.rule, "the frozen layers are computed anew in every epoch, as "
         if self.batches.augment is not None or rule.mix is not None:
@@ -74,7 +74,7 @@ class Training:
             return f"{anew}{'teachers look at the images' if rule.average is None else 'an average is kept'}"
         parts = split_prefix(self.network, rule.frozen)
         if parts is None:
-            return f"{anew}{self.card.name} is no plain sequence of layers"
+            return f"{anew}other branches of the first unit of {self.card.name} are trained"
         prefix, behind = parts
         shown, labels = self.validation
         rows = len(self.batches.labels), len(labels)
@@ -82,10 +82,14 @@ class Training:
         size += rows[1] * row_bytes(prefix, rule.normalise, shown, False)
         if size > FROZEN_BYTES:
             return f"{anew}their results would take {size / 1e9:.1f} GB, more than {FROZEN_BYTES / 1e9:g} GB"
-        self.batches.hold((compute(prefix, rule.normalise, self.batches.inputs, rule.bfloat16),))
-        self.validation = ((compute(prefix, rule.normalise, shown, False),), labels)
+        self.batches.hold(compute(prefix, rule.normalise, self.batches.inputs, rule.bfloat16))
+        self.validation = compute(prefix, rule.normalise, shown, False), labels
         self.rule = replace(rule, network=behind, normalise=nn.Identity())
-        return f"the frozen layers are computed once: {size / 1e6:,.1f} MB"
+        once, frozen = convolutions(prefix), convolutions(nn.ModuleList(rule.frozen))
+        if once == frozen:
+            return f"the frozen layers are computed once: {size / 1e6:,.1f} MB"
+        told = f"frozen convolutions computed once: {once} of {frozen}, {size / 1e6:,.1f} MB"
+        return f"{told}; behind them {self.card.name} has branches"
 
     @property
     def kept(self) -> Epoch:

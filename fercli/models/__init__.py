@@ -3,6 +3,9 @@
 Such a function takes `(classes, channels, size)` and the model's own arguments, which have defaults, and returns an
 `nn.Module` that maps images (N, channels, size, size), float32, to logits (N, classes). One that also takes
 `heads`, the widths of further heads by name, gives their logits behind those: (N, classes + sum of the widths).
+
+Of a network that is no `nn.Sequential`, `trunk` is one that begins it, up to where it forks, and `behind` all that
+follows: its forward of (images, others...) is `behind(trunk(images), others...)`.
 """
 
 import importlib

@@ -90,9 +90,18 @@ class Hybrid(nn.Module):
         self.features = features
         self.head = head
 
+    @property
+    def trunk(self) -> nn.Sequential:
+        """What reads the image alone."""
+        return self.features
+
     def forward(self, images: Tensor, hog: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W) and HOG features (N, D), 0 to 1."""
-        return self.head(torch.cat([self.features(images), hog], 1))
+        return self.behind(self.features(images), hog)
+
+    def behind(self, features: Tensor, hog: Tensor) -> Tensor:
+        """Logits (N, classes) of the features (N, F) that the trunk makes of the image, and of HOG features (N, D)."""
+        return self.head(torch.cat([features, hog], 1))
 
 
 @dataclass(frozen=True)

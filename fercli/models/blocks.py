@@ -79,7 +79,7 @@ class ResidualUnit(nn.Module):
 class SideBySide(nn.Module):
     """A `trunk` and several heads that read its maps: `head`, and beside it a `head_NAME` for each of `further`."""
 
-    def __init__(self, trunk: nn.Module, head: nn.Module, further: Mapping[str, nn.Module]) -> None:
+    def __init__(self, trunk: nn.Sequential, head: nn.Module, further: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.trunk, self.head = trunk, head
         self._further = [f"head_{name}" for name in further]
@@ -88,5 +88,8 @@ class SideBySide(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to the logits of the heads one after the other, (N, sum of their widths)."""
-        maps = self.trunk(images)
+        return self.behind(self.trunk(images))
+
+    def behind(self, maps: Tensor) -> Tensor:
+        """The maps that the trunk makes, to the same."""
         return torch.cat([getattr(self, name)(maps) for name in ("head", *self._further)], dim=1)

@@ -58,9 +58,17 @@ class Yengikand(nn.Module):
             )
         )
 
+    @property
+    def trunk(self) -> nn.Sequential:
+        """The blocks up to the first feature output."""
+        return nn.Sequential(self.blocks, self.conv3)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
-        plain = self.conv3(self.blocks(images))  # (N, 256, 6, 6)
+        return self.behind(self.conv3(self.blocks(images)))
+
+    def behind(self, plain: Tensor) -> Tensor:
+        """Logits (N, classes) of the first feature output (N, 256, 6, 6)."""
         answers = plain.flatten(2).transpose(1, 2)  # (N, 36, 256)
         queries = self.separable3(plain).flatten(2).transpose(1, 2)  # (N, 36, 256)
         merged = torch.cat(  # (N, 36, 768)

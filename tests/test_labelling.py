@@ -17,7 +17,7 @@ from fercli.cli import main
 from fercli.errors import DataError
 from fercli.layouts import open_source
 from fercli.ops import draw
-from fercli.stages import contact, faces, labelling
+from fercli.stages import contact, faces, labelling, sorting
 from fercli.stages.contact import ContactSheet
 from fercli.stages.detect import DetectSpec, Search
 from fercli.stages.faces import Photo, photos_in
@@ -230,7 +230,7 @@ def test_one_pixel_and_many(predict, tmp_path):
     assert (status, [row["status"] for row in rows]) == (0, ["no face", "no face"])  # which is an answer
     assert cv2.imread(str(tmp_path / "out" / "one.png")).shape == (300, 300, 3)
     assert cv2.imread(str(tmp_path / "out" / "huge.jpg")).shape == (9000, 11000, 3)
-    assert list(files(tmp_path / "sorted")) == ["no-face/huge.jpg", "no-face/one.png"]
+    assert list(placed(tmp_path / "sorted")) == ["no-face/huge.jpg", "no-face/one.png"]
 
 
 # --- contact sheets ---------------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_photos_are_sorted_once(predict, photos, tmp_path, by):
     os.utime(photos / "a.jpg", (1e9, 1e9))
     _, rows, messages = predict(photos, "--sort-into", target, "--sort-by", by)
     assert f"fer predict: 5 photos sorted into {target}\n" in messages
-    made = files(target)
+    made = placed(target)
     assert sorted(made.values()) == sorted(files(photos).values())
     largest = {row["source"]: row["label"] for row in reversed(rows)}  # the first row of a photo is the last to count
     folders = {None: ("no-face", "unreadable")}
@@ -342,7 +342,14 @@ def test_photos_are_sorted_once(predict, photos, tmp_path, by):
         assert path.samefile(source) == (by != "copy")
         assert path.stat().st_mtime == Path(source).stat().st_mtime
     predict(photos, "--sort-into", target, "--sort-by", by)
-    assert files(target) == made
+    assert placed(target) == made
+
+
+def placed(folder):
+    """The files in a folder of sorted photos, without the record of them."""
+    found = files(folder)
+    found.pop(sorting.RECORD, None)
+    return found
 
 
 def sorter(tmp_path, by="copy"):
@@ -362,12 +369,12 @@ def test_other_files_of_a_name_survive(tmp_path):
         (tmp_path / str(number) / "a.jpg").write_bytes(bytes([number]))
         photos.append(labelled(tmp_path / str(number) / "a.jpg"))
     sorter(tmp_path).add(photos)
-    made = files(tmp_path / "sorted")
+    made = placed(tmp_path / "sorted")
     assert made["happy/a.jpg"] == b"mine"
     assert sorted(made.values()) == [b"\0", b"\1", b"\2", b"mine"]
     assert all(len(name) in (len("happy/a.jpg"), len("happy/a-01234567.jpg")) for name in made)
     sorter(tmp_path).add(photos[::-1])
-    assert files(tmp_path / "sorted") == made
+    assert placed(tmp_path / "sorted") == made
 
 
 def test_a_taken_suffix_is_told(tmp_path):
@@ -376,13 +383,86 @@ def test_a_taken_suffix_is_told(tmp_path):
     sorter(tmp_path).add([labelled(path)])
     (tmp_path / "sorted" / "happy" / "a.jpg").write_bytes(b"other")
     sorter(tmp_path).add([labelled(path)])
-    (second,) = set(files(tmp_path / "sorted")) - {"happy/a.jpg"}
+    (second,) = set(placed(tmp_path / "sorted")) - {"happy/a.jpg"}
     (tmp_path / "sorted" / second).write_bytes(b"another")
     with pytest.raises(DataError) as caught:
         sorter(tmp_path).add([labelled(path)])
     assert str(caught.value) == (
         f"{tmp_path}/sorted/{second} is another file than its name says: move it away, or name another --sort-into"
     )
+
+
+@pytest.mark.parametrize("by", ["copy", "hardlink", "symlink"])
+def test_a_photo_moves_to_its_new_label(tmp_path, by):
+    """Of those that have its name, no other photo does, and nothing that a person placed."""
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    for number in range(2):
+        (tmp_path / str(number) / "a.jpg").write_bytes(bytes([number]))
+    one, other = (tmp_path / str(number) / "a.jpg" for number in range(2))
+    out = sorter(tmp_path, by)
+    out.add([labelled(one, "happy"), labelled(other, "happy")])
+    assert out.close() == f"2 photos sorted into {tmp_path}/sorted"
+    (second,) = set(placed(tmp_path / "sorted")) - {"happy/a.jpg"}
+    own = [tmp_path / "sorted" / name / "a.jpg" for name in ("mine", "unsure")]
+    for path in own:
+        path.parent.mkdir()
+        shutil.copy(one, path)
+    for label in ("sad", "happy", "sad"):
+        out = sorter(tmp_path, by)
+        out.again([labelled(one, label), labelled(other, "happy")])
+        assert out.close() == f"2 photos sorted into {tmp_path}/sorted, 1 of them from another label"
+        found = placed(tmp_path / "sorted")
+        assert found == {
+            f"{label}/a.jpg": b"\0", second: b"\1", "mine/a.jpg": b"\0", "unsure/a.jpg": b"\0"
+        }  # fmt: skip
+        path = tmp_path / "sorted" / label / "a.jpg"
+        assert (path.is_symlink(), path.samefile(one)) == (by == "symlink", by != "copy")
+    assert one.read_bytes() == b"\0"
+
+
+def test_what_a_person_moved_or_changed_stays(tmp_path):
+    folder = tmp_path / "sorted"
+    paths = [tmp_path / f"{name}.jpg" for name in "abc"]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    sorter(tmp_path).add([labelled(path, "happy") for path in paths])
+    (folder / "sad").mkdir()
+    (folder / "happy" / "a.jpg").rename(folder / "sad" / "a.jpg")
+    (folder / "happy" / "b.jpg").write_bytes(b"retouched")
+    paths[2].write_bytes(b"a later photo of the name")
+    sorter(tmp_path).add([labelled(path, "unsure") for path in paths])
+    assert placed(folder) == {
+        "sad/a.jpg": b"a.jpg", "happy/b.jpg": b"retouched", "happy/c.jpg": b"c.jpg", "unsure/a.jpg": b"a.jpg",
+        "unsure/b.jpg": b"b.jpg", "unsure/c.jpg": b"a later photo of the name",
+    }  # fmt: skip
+
+
+def test_a_photo_moves_whatever_else_the_record_says(tmp_path):
+    """Half a line of a run that was cut off, and lines that name what lies elsewhere."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"photo")
+    (tmp_path / "else").mkdir()
+    shutil.copy(path, tmp_path / "else" / "a.jpg")
+    sorter(tmp_path)
+    (tmp_path / "sorted" / sorting.RECORD).write_text(
+        '["..", "a.jpg", true]\n["../else", "a.jpg", true]\n[1, "a.jpg", true]\n7\n["sad", "a.j'
+    )
+    sorter(tmp_path).add([labelled(path, "happy")])
+    sorter(tmp_path).add([labelled(path, "sad")])
+    assert list(placed(tmp_path / "sorted")) == ["sad/a.jpg"]
+    assert path.exists()
+    assert (tmp_path / "else" / "a.jpg").exists()
+
+
+def test_a_label_that_is_written_otherwise_is_one_folder(tmp_path):
+    """As Happy and happy are on some systems."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"photo")
+    sorter(tmp_path).add([labelled(path, "happy")])
+    (tmp_path / "sorted" / "sad").symlink_to("happy")
+    sorter(tmp_path).add([labelled(path, "sad")])
+    assert (tmp_path / "sorted" / "happy" / "a.jpg").read_bytes() == b"photo"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", "a/b", "no-face", "unreadable"])
@@ -399,7 +479,7 @@ def test_members_of_archives_are_copied_not_linked(predict, photos, tmp_path):
         f"{archive}/a.jpg is no file of its own, which a link could name: take --sort-by copy"
     )
     predict(archive, "--sort-into", tmp_path / "sorted")
-    assert sorted(files(tmp_path / "sorted").values()) == sorted(files(photos).values())
+    assert sorted(placed(tmp_path / "sorted").values()) == sorted(files(photos).values())
 
 
 def test_a_link_to_another_file_system(tmp_path, monkeypatch):

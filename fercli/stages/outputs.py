@@ -35,7 +35,8 @@ class OutputSpec(Spec):
     )
     sort_into: str | None = option(
         None,
-        "Sort the photos into DIR/LABEL by the label of their largest face, and into no-face and unreadable.",
+        "Sort the photos into DIR/LABEL by the label of their largest face, and into no-face and unreadable. Those "
+        "that an earlier run placed elsewhere in DIR move.",
         metavar="DIR",
     )
     sort_by: str | None = option(None, "How photos get into DIR. [default: copy]", choices=SORT_BY)

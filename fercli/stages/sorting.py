@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from ..store import put
+from ..store import disk_errors, put
 from ..text import counted
 from .faces import Photo
 from .outputs import Labelled, Output, prepare
@@ -18,22 +19,25 @@ from .runner import Log
 
 FLAG = "--sort-into"
 NONE, UNREADABLE = "no-face", "unreadable"
+#: The file in the folder that remembers what was placed there.
+RECORD = ".fer-sorted"
 
 
 class Sorted(Output):
     """Each photo lies in the folder of the label of its largest face, or in no-face, unsure or unreadable.
 
     Where another photo of the same name is there, the later one's name gets a suffix made of its bytes, so that a rerun
-    finds it again and leaves it.
+    finds it again and leaves it. One that an earlier run placed under another label moves; what a person placed stays.
     """
 
     def __init__(self, folder: str, by: str, classes: Sequence[str], log: Log) -> None:
         for name in classes:
-            if name in ("", ".", "..", NONE, UNREADABLE, UNSURE) or "/" in name or "\0" in name:
+            if name in (NONE, UNREADABLE, UNSURE) or not _names_folder(name):
                 raise DataError(f"the class {name!r} of the model cannot name a folder of {FLAG}")
         self._folder, self._log = prepare(folder, FLAG), log
         self._place = {"copy": _copy, "hardlink": _hardlink, "symlink": _symlink}[by]
-        self._count = 0
+        self._count = self._moved = 0
+        self._record = _Record(self._folder / RECORD)
 
     def add(self, batch: Sequence[Labelled]) -> None:
         """Places some photos. Raises UsageError for one that cannot be linked to."""
@@ -47,25 +51,96 @@ class Sorted(Output):
                 continue
             with _errors(self._folder / folder):
                 (self._folder / folder).mkdir(exist_ok=True)
-                self._sort(photo, data, self._folder / folder)
+                names = _names(photo, data)
+                self._sort(photo, data, folder, names)
+                self._moved += self._leave_others(photo, data, folder, names)  # last: at no moment it lies nowhere
             self._count += 1
 
     again = add
 
     def close(self) -> str:
-        return f"{counted(self._count, 'photo')} sorted into {self._folder}"
+        moved = f", {self._moved:,} of them from another label" if self._moved else ""
+        return f"{counted(self._count, 'photo')} sorted into {self._folder}{moved}"
 
-    def _sort(self, photo: Photo, data: bytes, folder: Path) -> None:
-        name = os.path.basename(photo.path or photo.name)
-        stem, suffix = os.path.splitext(name)
-        mark = hashlib.blake2b(data, digest_size=4).hexdigest()
-        for target in (folder / name, folder / f"{stem}-{mark}{suffix}"):
-            if _holds(target, data):
-                return
+    def _sort(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> None:
+        if any(_holds(self._folder / folder / name, data) for name in names):
+            return
+        for name in names:
+            target = self._folder / folder / name
             if not os.path.lexists(target):
+                self._record.write(folder, name, True)  # first: what is not known to be ours is never moved
                 self._place(photo, data, target)
                 return
         raise DataError(f"{target} is another file than its name says: move it away, or name another {FLAG}")
+
+    def _leave_others(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> bool:
+        """Removes the photo where an earlier run placed it under another label; tells whether it did."""
+        moved = False
+        for name in names:
+            for other in self._record.folders(name) - {folder}:
+                target = self._folder / other / name
+                apart = not _is_one(target.parent, self._folder / folder)  # not so Happy and happy on some systems
+                if apart and _is_of(photo, data, target):
+                    target.unlink()
+                    self._record.write(other, name, False)
+                    moved = True
+        return moved
+
+
+class _Record:
+    """Which files of the folder were placed by a run: a line for each that was placed or removed.
+
+    A person may have moved one of them, or added others: these are not on record where they lie.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folders: dict[str, set[str]] = {}  # by the name of a photo
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError, TypeError):  # half a line, of a run that was cut off
+                folder, name, there = json.loads(line)
+                if _names_folder(folder):
+                    self._note(folder, name, there)
+
+    def folders(self, name: str) -> set[str]:
+        """Where a photo of this name was placed."""
+        return self._folders.get(name, set())
+
+    def write(self, folder: str, name: str, there: bool) -> None:
+        """Remembers that a photo is about to be placed, or was removed."""
+        with disk_errors(self._path, FLAG), open(self._path, "ab") as file:
+            file.write(b"\n" + json.dumps([folder, name, there]).encode())  # a line of its own, whatever is before it
+        self._note(folder, name, there)
+
+    def _note(self, folder: str, name: str, there: bool) -> None:
+        known = self._folders.setdefault(name, set())
+        known.add(folder) if there else known.discard(folder)
+
+
+def _names_folder(name: str) -> bool:
+    """Whether a folder in a folder can have this name."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _names(photo: Photo, data: bytes) -> tuple[str, str]:
+    """The name of a photo, and the one that it has where another photo has that."""
+    name = os.path.basename(photo.path or photo.name)
+    stem, suffix = os.path.splitext(name)
+    return name, f"{stem}-{hashlib.blake2b(data, digest_size=4).hexdigest()}{suffix}"
+
+
+def _is_of(photo: Photo, data: bytes, target: Path) -> bool:
+    """Whether a file is a link to a photo or a copy of it, and not the photo itself, found by another way."""
+    if target.is_symlink():
+        return bool(photo.path) and os.readlink(target) == os.path.abspath(photo.path)
+    if not _holds(target, data):
+        return False
+    return not photo.path or not _is_one(target, photo.path) or target.stat().st_nlink > 1
+
+
+def _is_one(path: Path, other: Path | str) -> bool:
+    """Whether two paths lead to one file or folder."""
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def _holds(target: Path, data: bytes) -> bool:

@@ -240,6 +240,12 @@ def test_stores_of_single_folds_are_evaluated_together(call, data: Path, tmp_pat
     together, alone = (json.loads(call("eval", "--json", *some)[1]) for some in (names[:3], names[3:]))
     assert together["folds"] == alone["folds"]
     assert together["confusion"] == alone["confusion"]
+    assert call("eval", names[1], names[3], names[2]) == (
+        2,
+        b"",
+        f"fer eval: error: rows would count twice: 20 of {names[3]} stand in {names[1]} too, "
+        f"20 of {names[2]} stand in {names[3]} too; leave one of two such stores out\n",
+    )
 
 
 def test_the_command_refuses_a_store_without_folds(call, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fercli.cli import main
 from fercli.errors import DataError, GateFailed, UsageError
 from fercli.ops.statistics import mcnemar_worse
 from fercli.stages.evaluate import Answers, EvalSpec, answers_from, evaluate, evaluate_answers, parse_minimum
@@ -18,6 +21,7 @@ from fercli.stages.folds import Fold, deviation, mean
 from fercli.stages.gate import check_baseline, check_minimums, enforce, judge, paired_changes, read_baseline
 from fercli.stages.report import as_markdown, as_text, from_json, to_json
 from fercli.store import create_store, objects, open_store
+from tests.learning import write_bands
 
 CLASSES = ("angry", "happy", "sad")
 #: 4 angry (2 right, 1 taken for happy, 1 without answer), 4 happy (3 right), 2 sad (1 right), 1 unlabelled
@@ -122,6 +126,79 @@ def test_a_missing_set_is_an_error(tmp_path, store, split, message):
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three stores, of which the last has two rows of the first, and one of these twice."""
+    one = write(tmp_path / "one.h5", digest=digests(11, first=1))
+    two = write(tmp_path / "two.h5", digest=digests(11, first=100))
+    digest, source = digests(11, first=200), objects(f"other {row}" for row in range(11))
+    digest[:3], source[:3] = digests(2, first=1)[[0, 1, 1]], objects(["face 0", "face 1", "face 1"])
+    return one, two, write(tmp_path / "three.h5", digest=digest, source=source)
+
+
+def test_stores_of_other_rows_are_evaluated_as_one(three):
+    one, two, _ = three
+    with open_store([one, two], "predictions") as predictions:
+        assert evaluate(predictions, EvalSpec()).rows == 20
+
+
+def test_rows_that_stand_in_two_stores_are_refused(three, tmp_path):
+    one, two, other = three
+    with open_store([one, two, other], "predictions") as predictions:
+        assert told(UsageError, evaluate, predictions, EvalSpec()) == (
+            f"rows would count twice: 3 of {other} stand in {one} too; leave one of two such stores out"
+        )
+    copies = [str(shutil.copy(one, tmp_path / f"copy{number}.h5")) for number in range(5)]
+    with open_store([one, *copies], "predictions") as predictions:
+        pairs = ", ".join(f"11 of {copy} stand in {one} too" for copy in copies[:3])
+        assert told(UsageError, evaluate, predictions, EvalSpec()) == (
+            f"rows would count twice: {pairs} and so on, 5 pairs of stores in all; leave one of two such stores out"
+        )
+
+
+def test_faces_that_stand_in_two_stores_are_refused_before_a_model_labels_them(tmp_path, monkeypatch, capsys):
+    columns = {"digest": digests(126, first=1), "source": objects(f"face {row}" for row in range(126))}
+    one = write_bands(tmp_path / "one.h5", **columns)
+    other = shutil.copy(one, tmp_path / "other.h5")
+    argv = ["fer", "eval", "-m", "default", "--split", "val", str(one), str(other)]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = f"rows would count twice: 30 of {other} stand in {one} too; leave one of two such stores out"
+    assert (end.value.code, capsys.readouterr().err) == (2, f"fer eval: error: {told}\n")
+
+
+def test_rows_of_another_split_may_stand_in_two_stores(tmp_path):
+    split = [0] * 6 + [1] * 5
+    one = write(tmp_path / "one.h5", split=split, digest=digests(11, first=1))
+    digest = np.concatenate([digests(6, first=1), digests(5, first=100)])
+    other = write(tmp_path / "other.h5", split=split, digest=digest)
+    with open_store([one, other], "predictions") as predictions:
+        assert evaluate(predictions, EvalSpec(split="val")).rows == 8
+        assert told(UsageError, evaluate, predictions, EvalSpec(split="all")).startswith(
+            f"rows would count twice: 6 of {other} stand in {one} too;"
+        )
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"source": objects(f"elsewhere {row}" for row in range(11))},  # a picture that two data sets have
+        {"digest": digests(11, first=100)},  # two pictures of one name
+        {"digest": np.zeros((11, 16), np.uint8)},  # photos without a face
+    ],
+)
+def test_pictures_that_are_alike_in_part_are_rows_of_their_own(tmp_path, columns):
+    stores = [write(tmp_path / "one.h5"), write(tmp_path / "other.h5", **columns)]
+    with open_store(stores, "predictions") as predictions:
+        assert evaluate(predictions, EvalSpec()).rows == 20
+
+
+def test_a_picture_may_be_in_one_store_twice(tmp_path):
+    twice = {"digest": np.ones((11, 16), np.uint8), "source": objects(["face"] * 11)}
+    assert evaluate_file(write(tmp_path / "p.h5", **twice)).rows == 10
 
 
 def test_figures_by_hand():

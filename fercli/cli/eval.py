@@ -10,7 +10,7 @@ from ..errors import SOME_ROWS_FAILED, UsageError
 from ..learn import ranks
 from ..models.shipped import model_path
 from ..stages import gate, predict, report, runner
-from ..stages.evaluate import EvalSpec, Evaluation, rows_of
+from ..stages.evaluate import EvalSpec, Evaluation, check_distinct, rows_of
 from ..stages.further import evaluate_with_heads
 from ..store import open_store
 from . import options
@@ -27,8 +27,8 @@ from .console import Console
 def command(inputs: tuple[str, ...], model: str | None, form: str | None, **arguments: Any) -> None:
     """Measure predictions against the labels of the data; with --min or --baseline, fail when they are too bad.
 
-    IN are predictions stores, or with -m stores of faces that the model labels first. Predictions of fer train --fold
-    are also measured fold by fold.
+    IN are predictions stores, or with -m stores of faces that the model labels first. Several count as one, and none of
+    their rows may be in two. Predictions of fer train --fold are also measured fold by fold.
 
     \b
       fer eval predictions.h5 --split val
@@ -69,7 +69,8 @@ def _labelled_first(
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
-        _, split = rows_of(data, spec.split)  # before the work, not after
+        chosen, split = rows_of(data, spec.split)  # before the work, not after
+        check_distinct(data, chosen)
         split = None if split == "all" else split
         model, path = model_path(model), f"{folder}/predictions.h5"
         settings = predict.PredictSpec(

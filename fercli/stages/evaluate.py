@@ -8,6 +8,7 @@ without rows count is written at the top of `ops.metrics`.
 import hashlib
 import math
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from .folds import Fold, folds_of
 
 #: Columns by which a row is known again in another predictions store; the first that both have is used.
 IDENTITIES = ("digest", "source")
+#: Pairs of stores that share rows, of which an error names so many.
+_NAMED = 3
 CLASS_METRICS = ("precision", "recall", "f1")
 LOWER_IS_BETTER = ("ece", "nll")
 
@@ -221,7 +224,7 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
     """The rows of one split ("all": every row; None: every row, if they are of one split).
 
     Raises DataError: no label or prediction column, no rows, none of that split. UsageError: None where rows are of
-    several splits, for a figure over training and test rows together is no figure of either.
+    several splits, for a figure over training and test rows together is no figure of either; and as `check_distinct`.
     """
     name = predictions.name
     for column, remedy in (
@@ -231,6 +234,7 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
         if column not in predictions.columns:
             raise DataError(f"{name} has no column {column}: {remedy}")
     chosen, split = rows_of(predictions, split)
+    check_distinct(predictions, chosen)
     optional = ("probability", "seen", "fold", *IDENTITIES)
     present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
     label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
@@ -259,6 +263,30 @@ def rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray,
     if split not in held:
         raise DataError(f"{name} has no rows of {split}: it holds {told}")
     return codes == SPLIT_CODES[split], split
+
+
+def check_distinct(src: Reader, chosen: slice | np.ndarray) -> None:
+    """Raises UsageError where a row of one store is that of another, and would count twice.
+
+    That is so where digest and source are the same, whichever model answers. Rows of one store are never taken for one,
+    as a picture may be in the data twice; nor are rows without a face, which have no digest.
+    """
+    names, rows = zip(*src.stores, strict=True)
+    if len(names) == 1 or not {"digest", "source"} <= set(src.columns):
+        return
+    store = np.repeat(np.arange(len(names)), rows)[chosen]
+    digest, source = (src.column(name)[chosen] for name in ("digest", "source"))
+    first: dict[tuple[bytes, str], int] = {}
+    shared: Counter[tuple[int, int]] = Counter()
+    for row in np.flatnonzero(digest.any(axis=1)).tolist():
+        one = int(store[row])
+        other = first.setdefault((digest[row].tobytes(), source[row]), one)
+        if one != other:
+            shared[other, one] += 1
+    if shared:
+        told = [f"{count:,} of {names[one]} stand in {names[other]} too" for (other, one), count in shared.items()]
+        more = f" and so on, {len(told)} pairs of stores in all" if len(told) > _NAMED else ""
+        raise UsageError(f"rows would count twice: {', '.join(told[:_NAMED])}{more}; leave one of two such stores out")
 
 
 def evaluate_answers(answers: Answers) -> Evaluation:

@@ -76,6 +76,11 @@ class Reader:
         found = dict.fromkeys(name for part in parts for name in part.columns)
         self.columns = tuple(sorted(found, key=schema.place))
 
+    @property
+    def stores(self) -> list[tuple[str, int]]:
+        """Name and number of rows of each store, in the order in which they are read."""
+        return [(part.name, part.rows) for part in self._parts]
+
     def check_unchanged(self) -> None:
         """Raises DataError if the file of a store has changed since it was opened, as its digests do too."""
         for part in self._parts:

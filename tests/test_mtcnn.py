@@ -153,24 +153,42 @@ def test_faces_of_real_photos_are_those_of_the_published_cascade(shared_data: Pa
         "0-f1-su-ph.jpg": 1, "BWPictureHuman.jpg": 0, "free-mountain-vector-01.jpg": 0, "multi_face.jpg": 5,
         "single_face.jpg": 1,
     }  # fmt: skip
-    finder, apart = detectors.load("mtcnn", 40), 0
+    finder = detectors.load("mtcnn", 40)
     for name, count in counts.items():
         photo = image.decode((shared_data / "photos" / name).read_bytes())
         found = finder.detect(photo)
         assert len(found.box) == count, name
         if count:
-            colour = photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2)
-            box, score, landmark = mtcnn_reference.detect(_weights.cascade(None), colour, 40)
+            box, _, _ = mtcnn_reference.detect(_weights.cascade(None), photo, 40)
             shared = overlap(found.box[:, None].astype(float), box)
             assert sorted(shared.argmax(axis=1)) == list(range(count)), name
             assert (shared.max(axis=1) > 0.95).all(), name
-            pairs = shared.argmax(axis=1)
-            alike = np.abs(found.box - box[pairs]).max(axis=1) <= 0.05
-            assert np.allclose(found.landmark[alike], landmark[pairs][alike], atol=0.05), name
-            assert np.allclose(found.score[alike], score[pairs][alike], atol=1e-3), name
-            apart += (~alike).sum()
-    # The last bits of a score depend on the processor: a window at a threshold, or two of one score, may move a box.
-    assert apart <= 1
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("name", ["0-f1-su-ph.jpg", "multi_face.jpg", "single_face.jpg"])
+def test_each_network_of_the_cascade_finds_what_the_published_one_does(shared_data: Path, name: str) -> None:
+    # R-Net and O-Net of both get the same windows: a corner is cut to whole pixels, and one at 429.0 or 428.99999,
+    # as the processor's last bits have it, would show the next network another window and move its box by a pixel.
+    photo = image.decode((shared_data / "photos" / name).read_bytes())
+    pixels, cascade = torch.from_numpy(photo).permute(2, 0, 1)[None].float(), _weights.cascade(None)
+    photos, finder = [Sums(photo)], detectors.load("mtcnn", 40)
+    with torch.inference_mode():
+        number, proposed = finder._proposed(photos, np.ones(1))
+        apart = nearest(mtcnn_reference.proposals(cascade, pixels, 40, 0.6), proposed)
+        assert (apart < 0.01).mean() > 0.97  # those at the photo's edge differ, where a side is odd
+        number, refined = finder._refined(photos, number, proposed)
+        assert nearest(mtcnn_reference.refined(cascade, pixels, proposed, 0.7), refined).max() < 0.01
+        _, box, score, landmark = finder._output(photos, number, refined)
+        expected = mtcnn_reference.output(cascade, pixels, refined, 0.7)
+    box = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
+    assert_same(detectors.Faces(box, score, landmark), expected, 0.01)
+
+
+def nearest(expected: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """How far each of `expected` (n, 4) is from the nearest box, in its farthest coordinate; there are as many."""
+    assert abs(len(expected) - len(box)) <= 0.01 * len(box)
+    return np.abs(expected[:, None] - box).max(axis=2).min(axis=1)
 
 
 @pytest.mark.usefixtures("package")

@@ -16,6 +16,7 @@ import pytest
 from fercli.cli import main
 from fercli.errors import DataError
 from fercli.layouts import open_source
+from fercli.layouts.video import open_clip
 from fercli.ops import draw
 from fercli.stages import contact, faces, labelling, sorting
 from fercli.stages.contact import ContactSheet
@@ -27,6 +28,7 @@ from fercli.stages.runner import Log, Silent
 from fercli.stages.sorting import Sorted
 from fercli.store import open_store
 
+from .clips import face_frames, write_clip
 from .trees import pack, photo
 
 PROGRAM = (sys.executable, "-m", "fercli")
@@ -541,11 +543,7 @@ def test_runs_that_go_on(predict, photos, tmp_path, form):
     status, _, messages = predict(photos, "--resume", part, "--contact-sheet", tmp_path / "sheet.png")
     assert part.read_bytes() == data
     assert status == 4  # the broken photo is among those that the earlier run has told of
-    told = (
-        "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 could not be read: "
-        "delete such rows from the file to try again\n"
-    )
-    assert told in messages
+    assert "fer predict: 3 photos of 5 labelled by an earlier run, of which 1 cannot be read\n" in messages
     assert f"fer predict: failed: {photos}/torn.jpg: " in messages
     faces = data.count(b'"ok"' if form == "jsonl" else b",ok,")
     assert f"fer predict: a sheet of {faces} faces in {tmp_path}/sheet.png\n" in messages
@@ -557,23 +555,48 @@ def test_a_photo_is_known_however_its_path_is_spelled(predict, photos, tmp_path,
     first = Path("rows.jsonl").read_text().splitlines()
     status, _, messages = predict("./photos//trip/../", "--resume", "rows.jsonl")
     assert status == 4
-    assert "fer predict: 4 photos of 5 labelled by an earlier run, of which 1 could not be read: " in messages
+    assert "fer predict: 4 photos of 5 labelled by an earlier run, of which 1 cannot be read\n" in messages
     again = Path("rows.jsonl").read_text().splitlines()
     assert [os.path.normpath(json.loads(line)["source"]) for line in again] == [
         json.loads(line)["source"] for line in first
     ]
 
 
-def test_a_photo_whose_row_is_deleted_is_tried_again(predict, photos, scenes, tmp_path):
-    rows = tmp_path / "rows.jsonl"
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_photo_that_was_mended_is_labelled(predict, photos, scenes, tmp_path, form):
+    """Its row gives way to those of its faces; while it cannot be read, it stays where it is."""
+    rows = tmp_path / f"rows.{form}"
     predict(photos, "--resume", rows)
+    before = rows.read_bytes()
+    status, _, messages = predict(photos, "--resume", rows)
+    assert (status, rows.read_bytes()) == (4, before)
+    assert f"fer predict: failed: {photos}/torn.jpg: " in messages
     (photos / "torn.jpg").write_bytes(scenes[0])
-    assert predict(photos, "--resume", rows)[0] == 4
-    kept = [line for line in rows.read_text().splitlines(keepends=True) if "torn.jpg" not in line]
-    rows.write_text("".join(kept))
-    assert predict(photos, "--resume", rows)[0] == 0
-    found = [json.loads(line) for line in rows.read_text().splitlines() if "torn.jpg" in line]
-    assert {row["status"] for row in found} == {"ok"}
+    status, _, messages = predict(photos, "--resume", rows, "--annotate", tmp_path / "out")
+    assert status == 0
+    assert (
+        "fer predict: 3 photos of 5 labelled by an earlier run\n"
+        "fer predict: 1 photo that it could not read can be read now\n"
+    ) in messages
+    assert "torn.jpg" in files(tmp_path / "out")
+    lines = lambda data: sorted(line for line in data.splitlines() if b"torn.jpg" not in line)  # noqa: E731
+    assert lines(rows.read_bytes()) == lines(before)
+    predict(photos / "torn.jpg", "-o", tmp_path / f"alone.{form}")
+    for line in (tmp_path / f"alone.{form}").read_bytes().splitlines():
+        assert rows.read_bytes().splitlines().count(line) == 1
+    assert b"cannot be read" not in rows.read_bytes()
+
+
+def test_pictures_that_cannot_be_written_are_no_photos_that_cannot_be_read(predict, tmp_path):
+    for name in ("a.png", "b.webp"):  # the name alone says that it is one, and one takes no such size
+        cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 17000), np.uint8))
+        shutil.copy(tmp_path / "wide.png", tmp_path / name)
+    words = (tmp_path / "b.webp", tmp_path / "a.png", "--resume", tmp_path / "rows.jsonl")
+    predict(*words)
+    status, _, messages = predict(*words, "--annotate", tmp_path / "out")
+    assert "fer predict: 1 photo of 2 labelled by an earlier run\n" in messages
+    assert f"fer predict: failed: {tmp_path}/b.webp: no picture of it was written: " in messages
+    assert status == 4
 
 
 def test_large_photos_come_out_a_few_at_a_time(monkeypatch):
@@ -654,9 +677,21 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path):
     assert len({json.loads(line)["source"] for line in rows.read_text().splitlines()}) == 155
 
 
-@pytest.mark.parametrize(("data", "hint"), [("photos", "; --resume {} keeps rows as they come"), ("store", "")])
-def test_an_interrupt_says_what_became_of_the_file(model, photos, tmp_path, data, hint):
+@pytest.mark.parametrize(
+    ("data", "older", "lines", "told"),
+    [
+        ("photos", b"", 0, "was not written"),
+        ("store", b"", 70, "has the 70 rows so far"),
+        ("store", b"older\n", 1, "is left as it was, without the 70 rows so far"),
+        ("clip", b"", 32, "has the 32 rows so far: --resume {} goes on"),
+        ("clip", b"older\n", 1, "is left as it was, without the 32 rows so far; --resume FILE keeps rows as they come"),
+    ],
+)
+def test_an_interrupt_keeps_rows_where_they_replace_nothing(model, photos, tmp_path, data, older, lines, told):
     rows = tmp_path / "rows.jsonl"
+    if older:
+        rows.write_bytes(older)
+    clip = write_clip(tmp_path / "a.avi", face_frames(40), (320, 240))
 
     class Interrupt(Silent):
         def __init__(self):
@@ -672,14 +707,17 @@ def test_an_interrupt_says_what_became_of_the_file(model, photos, tmp_path, data
         heard = Interrupt()
         with pytest.raises(KeyboardInterrupt):
             labelling.write_rows(
-                src, str(model), str(rows), "jsonl", PredictSpec(device="cpu"), OutputSpec(), Log("skip", heard)
-            )
+                src, str(model), str(rows), "jsonl", PredictSpec(device="cpu", detector="none"), OutputSpec(),
+                Log("skip", heard),
+            )  # fmt: skip
         return heard.notes[-1]
 
     with open_store(model.parent / "S") as store:
-        told = run(store if data == "store" else [open_source(str(photos))])
-    assert told == f"interrupted: {rows} was not written{hint.format(rows)}"
-    assert not rows.exists()
+        sources = {"photos": [open_source(str(photos))], "store": store, "clip": [open_clip(str(clip))]}
+        assert run(sources[data]) == f"interrupted: {rows} {told.format(rows)}"
+    kept = rows.read_bytes() if rows.exists() else b""
+    assert (kept.count(b"\n"), kept[-1:] in (b"", b"\n"), kept.startswith(older)) == (lines, True, True)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_reader_that_leaves_early(model, tmp_path):

@@ -162,3 +162,38 @@ def test_rows_that_no_parser_splits(tmp_path):
     with Appended(str(path), "jsonl", CLASSES) as file:
         (past,) = file.past()
     assert past.source == "a\u2028b\x85c.jpg"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_that_are_left_out(tmp_path, form):
+    """Those of some photos, and what a killed run left at the end; the file stays locked, and goes on."""
+    path = tmp_path / "rows"
+    path.write_bytes(whole(form) + b"half of a row")
+    with Appended(str(path), form, CLASSES) as file:
+        past = list(file.past())
+        file.drop([past[0], past[2], past[3]])
+        assert path.read_bytes() == whole(form, [PHOTOS[1], PHOTOS[4]])
+        with pytest.raises(DataError, match="another run writes to"), Appended(str(path), form, CLASSES):
+            pass
+        file.append(text_of(form, CLASSES, file.begun)(block(PHOTOS[:1])))
+    assert path.read_bytes() == whole(form, [PHOTOS[1], PHOTOS[4], PHOTOS[0]])
+
+
+def test_all_rows_are_left_out(tmp_path):
+    path = tmp_path / "rows"
+    path.write_bytes(whole("jsonl"))
+    with Appended(str(path), "jsonl", CLASSES) as file:
+        file.drop(list(file.past()))
+    assert path.read_bytes() == b""
+
+
+def test_a_run_that_is_killed_while_it_leaves_rows_out(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "rows"
+    path.write_bytes(whole("csv"))
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt), Appended(str(path), "csv", CLASSES) as file:
+        file.drop(list(file.past())[:2])
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("rows", whole("csv"))]

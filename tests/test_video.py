@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from fercli.store import open_store
 
 from .clips import SAMPLES, Frames, changed, face_frames, gray_frames, write_clip
 from .stages import Notes
+from .trees import photo
 
 FER = (sys.executable, "-m", "fercli")
 ROOT = Path(__file__).resolve().parents[1]
@@ -523,6 +525,20 @@ def test_detect_a_video_without_a_face(place):
             "fer predict: error: 'camera:one' is no camera: the first is camera:0, the next camera:1\n",
         ),
         (
+            ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "--resume", "x", "--contact-sheet", "x.png"),
+            "fer predict: error: --resume leaves out what is labelled, and --annotate and --contact-sheet take the "
+            "frames of all videos: leave one of the two out\n",
+        ),
+        (
+            ("predict", "-m", "{place}/model.h5", "camera:0", "--resume", "x"),
+            "fer predict: error: --resume leaves out what is labelled, and a camera never shows the same again: "
+            "leave one of the two out\n",
+        ),
+        (
+            ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "--sort-into", "x"),
+            "fer predict: error: --sort-into is for photos, and {place}/face.avi is none: leave it out\n",
+        ),
+        (
             ("predict", "-m", "{place}/model.h5", "--smooth", "1", "{place}/faces.h5"),
             "fer predict: error: --smooth averages over the time of a video, and {place}/faces.h5 has none: "
             "leave it out\n",
@@ -571,6 +587,79 @@ def test_an_interrupt_leaves_whole_lines(place):
     found = [json.loads(line) for line in text.splitlines()]
     assert [row["frame"] for row in found] == list(range(len(found)))
     assert len(found) < 1000
+
+
+def test_an_interrupt_keeps_the_rows_so_far(place, tmp_path):
+    long = write_clip(tmp_path / "long.avi", itertools.chain.from_iterable([list(face_frames(40))] * 25), (320, 240))
+    rows = tmp_path / "rows.csv"
+    words = [*FER, *PREDICT, "-m", str(place / "model.h5"), str(long), "-o", str(rows)]
+    running = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not any(part.stat().st_size for part in tmp_path.glob(".rows.csv.part-*")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, messages = running.communicate(timeout=60)
+    lines = rows.read_text().splitlines(keepends=True)
+    assert running.returncode == 130
+    assert messages.splitlines()[-3:] == [
+        f"fer predict: interrupted: {rows} has the {len(lines) - 1} rows so far: --resume {rows} goes on",
+        "",
+        "fer predict: error: interrupted",
+    ]
+    assert 32 <= len(lines) - 1 < 1000
+    assert all(line.endswith("\n") and line.count(",") == lines[0].count(",") for line in lines)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_going_on_with_videos(place, tmp_path, form):
+    """Whole ones are left out, and the one that was cut off is labelled anew."""
+    clips, rows = (place / "gray.avi", place / "face.avi", place / "whole.mp4"), tmp_path / f"rows.{form}"
+    words = (*PREDICT, "-m", place / "model.h5", *clips)
+    fer(*words, "-o", tmp_path / f"whole.{form}")
+    whole = (tmp_path / f"whole.{form}").read_bytes()
+    rows.write_bytes(whole[: whole.rindex(b"face.avi") - 60])
+    messages = fer(*words, "--resume", rows)[1]
+    assert rows.read_bytes() == whole
+    assert messages.startswith(
+        f"fer predict: 1 video of 3 labelled by an earlier run\n"
+        f"fer predict: {place}/face.avi is labelled anew: it is the last in the file, where rows of it may be missing\n"
+        f"fer predict: {place}/face.avi: track 1: 40 frames from 0.0 to 3.9 s, "
+    )
+
+
+def test_going_on_with_videos_that_could_not_be_read(place, tmp_path):
+    """Mended ones are labelled; one that ends too early is told of again, with its rows left as they are."""
+    broken, rows = tmp_path / "broken.avi", tmp_path / "rows.jsonl"
+    broken.write_bytes(b"no video")
+    words = (*PREDICT, "-m", place / "model.h5", broken, place / "torn.avi", place / "gray.avi", "--resume", rows)
+    fer(*words, status=4)
+    before = rows.read_bytes().splitlines()
+    write_clip(broken, gray_frames(7))
+    messages = fer(*words, status=4)[1].splitlines()
+    assert messages[:2] == [
+        "fer predict: 1 video of 3 labelled by an earlier run, of which 1 could not be read to the end: "
+        "delete its rows from the file to try it again",
+        "fer predict: 1 video that it could not read can be read now",
+    ]
+    assert messages[-2].startswith(f"fer predict: failed: {place}/torn.avi: it is cut off or damaged: it ends after ")
+    after = rows.read_bytes().splitlines()
+    torn = [line for line in before if b"torn.avi" in line]
+    assert after[: len(torn)] == torn
+    assert [json.loads(line)["source"] for line in after[len(torn) :]] == [str(broken)] * 7 + [f"{place}/gray.avi"] * 12
+
+
+def test_rows_of_photos_and_of_videos_are_of_two_files(place, tmp_path):
+    (tmp_path / "a.png").write_bytes(photo(0, (24, 24)))
+    model = ("-m", place / "model.h5", "--detector", "none")
+    for first, then, told in (
+        (tmp_path / "a.png", place / "gray.avi", "photos, and this run labels videos"),
+        (place / "gray.avi", tmp_path / "a.png", "videos, and this run labels photos"),
+    ):
+        for form in ("jsonl", "csv"):
+            rows = tmp_path / f"{first.stem}.{form}"
+            fer("predict", *model, first, "--resume", rows)
+            text = fer("predict", *model, then, "--resume", rows, status=1)[1]
+            assert text == f"fer predict: error: {rows} holds rows of {told}: name another file with --resume\n"
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(place):

@@ -87,7 +87,7 @@ class _Frames(Output):
                 self._show(picture)
 
     def again(self, batch: Sequence[Labelled]) -> None:
-        """No run over a video is gone on with."""
+        """No run that draws goes on with another."""
 
     def _due(self, time: float) -> Iterator[None]:
         """As many times as the frame is to be shown, the first frame of a clip once."""

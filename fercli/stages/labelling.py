@@ -27,7 +27,8 @@ from .faces import Photo, Unique, photos_in, relative
 from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
 from .predict import Predictor, PredictSpec
-from .resume import Appended, Past
+from .remaining import remaining_clips, remaining_photos
+from .resume import Appended
 from .rows import rows, text_of
 from .runner import Log, Outcome
 from .sorting import Sorted
@@ -47,8 +48,9 @@ def write_rows(
     *,
     force: bool = False,
 ) -> Outcome:
-    """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete; one
-    that is resumed grows. With `force` a contact sheet may replace any other picture.
+    """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete, or at
+    an interrupt where nothing is there; one that is resumed grows. With `force` a contact sheet may replace any other
+    picture.
 
     What is made of a photo is there before its rows are.
     """
@@ -58,31 +60,25 @@ def write_rows(
         _help(src, model, spec, wanted, log)
         return outcome
     with _interrupts_told(src, output, wanted, outcome, log), ExitStack() as stack:
-        write = None if wanted.resume else stack.enter_context(_destination(output))
+        write = None if wanted.resume else stack.enter_context(_destination(output, outcome))
         predictor = Predictor.load(model, spec)
-        others, begun = _others(src, output, wanted, predictor, log), False
+        others, file = _others(src, output, wanted, predictor, log), None
         for other in others:
             stack.callback(other.stop)
         if wanted.resume:
-            file = stack.enter_context(Appended(wanted.resume, form, predictor.classes, predictor.heads))
-            photos = _remaining(list(_photos(src, wanted, log)), file, others, log)
-            batches = _of_photos(photos, predictor, log)
-            write, begun = file.append, file.begun
-        elif isinstance(src, Reader):
-            batches = _of_store(src, predictor, log)
-        elif isinstance(src[0], Clip):
-            batches = predictor.over_clips(src, log, pictures=bool(others))
-        else:
-            log.total(sum(1 for _ in _photos(src, wanted, log)))
-            batches = _of_photos(_photos(src, wanted), predictor, log)
-        text = text_of(form, predictor.classes, begun, predictor.heads)
+            file = Appended(wanted.resume, form, predictor.classes, predictor.heads, _are_clips(src))
+            write = stack.enter_context(file).append
+        batches = _batches(src, wanted, predictor, file, others, log)
+        text = text_of(form, predictor.classes, file is not None and file.begun, predictor.heads)
         for photos, block in batches:
             if others:
                 batch = _by_photo(photos, block, predictor.classes)
                 for other in others:
                     other.add(batch)
-            write(text(block))
-            outcome.rows += block_rows(block)
+            lines = text(block)
+            with interrupts_held():  # so that they are whole, and counted
+                write(lines)
+                outcome.rows += block_rows(block)
         for other in others:
             log.note(other.close())
         if isinstance(src, Reader):
@@ -104,7 +100,7 @@ def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, forc
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
     if wanted.resume:
         ranks.check_alone("going on with a file", "leave torchrun or --resume out")
-    if not isinstance(src, Reader) and isinstance(src[0], Clip):
+    if _are_clips(src):
         ranks.check_alone("labelling a video", "leave torchrun out")
     if wanted.resume and output != "-":
         raise UsageError(f"-o {output} and --resume {wanted.resume} both take the rows: leave one of them out")
@@ -112,15 +108,33 @@ def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, forc
         for flag, value in (("--sort-into", wanted.sort_into), ("--resume", wanted.resume)):
             if value:
                 raise UsageError(f"{flag} is for photos, and {src.name} is a store: name the photos themselves")
-    elif isinstance(src[0], Clip):
-        for flag, value in (("--sort-into", wanted.sort_into), ("--resume", wanted.resume)):
-            if value:
-                raise UsageError(f"{flag} is for photos, and {src[0].path} is none: leave it out")
+    elif _are_clips(src):
+        if wanted.sort_into:
+            raise UsageError(f"--sort-into is for photos, and {src[0].path} is none: leave it out")
+        if wanted.resume and (reason := _needs_all(src, wanted)):
+            raise UsageError(f"--resume leaves out what is labelled, and {reason}: leave one of the two out")
     else:
         check_apart(src, wanted.folders)
     if wanted.contact_sheet:
-        named = not isinstance(src, Reader) and not isinstance(src[0], Clip)
-        contact.check_sheet(wanted.contact_sheet, photos_in(src) if named else (), force)
+        photos = () if isinstance(src, Reader) or _are_clips(src) else photos_in(src)
+        contact.check_sheet(wanted.contact_sheet, photos, force)
+
+
+def _are_clips(src: Reader | Sequence[Source]) -> bool:
+    return not isinstance(src, Reader) and isinstance(src[0], Clip)
+
+
+def _needs_all(src: Reader | Sequence[Source], wanted: OutputSpec) -> str:
+    """Why a run cannot go on with the rows of an earlier one; "" if it can."""
+    if isinstance(src, Reader):
+        return "rows of a store are labelled all at once"
+    if not _are_clips(src):
+        return ""
+    if any(clip.live for clip in src):
+        return "a camera never shows the same again"
+    if wanted.annotate or wanted.contact_sheet:
+        return "--annotate and --contact-sheet take the frames of all videos"
+    return ""
 
 
 def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:
@@ -140,42 +154,26 @@ def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = Non
         log.note(f"{counted(left_out, 'photo')} {where}, left out")
 
 
-def _remaining(photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log) -> list[Photo]:
-    """The photos that have no rows in the file; the others are given again to what takes them.
-
-    Those that an earlier run could not read are reported as failed. The rows of the last photo in the file may not be
-    all that it had: they are made anew.
-    """
-    known = {os.path.normpath(photo.source): photo for photo in photos}
-    done: set[str] = set()
-
-    def take(past: Past) -> None:
-        source = os.path.normpath(past.source)
-        done.add(source)
-        if source not in known:
-            return
-        if past.rows[0]["status"] == "error":
-            log.failed(known[source].source, past.rows[0]["error"])
-        for other in others:
-            other.again([Labelled(known[source], past.rows)])
-
-    last = None
-    for past in file.past():
-        if last:
-            take(last)
-        last = past
-    if last and os.path.normpath(last.source) in known:
-        file.cut(last.start)
-    elif last:
-        take(last)
-    left = [photo for photo in photos if os.path.normpath(photo.source) not in done]
-    if done:
-        told = f"{counted(len(photos) - len(left), 'photo')} of {len(photos):,} labelled by an earlier run"
-        if log.failures:
-            told += f", of which {len(log.failures):,} could not be read: delete such rows from the file to try again"
-        log.note(told)
-    log.total(len(left))
-    return left
+def _batches(
+    src: Reader | Sequence[Source],
+    wanted: OutputSpec,
+    predictor: Predictor,
+    file: Appended | None,
+    others: Sequence[Output],
+    log: Log,
+) -> Iterator[Batch]:
+    """What is labelled, beside its rows, without what is in the file that is gone on with."""
+    if isinstance(src, Reader):
+        return _of_store(src, predictor, log)
+    if _are_clips(src):
+        clips = remaining_clips(src, file, log) if file else src
+        return predictor.over_clips(clips, log, pictures=bool(others))
+    if file:
+        photos = remaining_photos(list(_photos(src, wanted, log)), file, others, log)
+    else:
+        log.total(sum(1 for _ in _photos(src, wanted, log)))
+        photos = _photos(src, wanted)
+    return _of_photos(photos, predictor, log)
 
 
 def _others(
@@ -184,7 +182,7 @@ def _others(
     """The outputs beside the rows."""
     made: list[Output] = []
     if wanted.annotate:
-        clips = not isinstance(src, Reader) and isinstance(src[0], Clip)
+        clips = _are_clips(src)
         made.append(films(wanted.annotate, src, output, log) if clips else Pictures(wanted.annotate, log))
     if wanted.contact_sheet:
         made.append(ContactSheet(wanted.contact_sheet, predictor.classes, log))
@@ -241,30 +239,51 @@ def _interrupts_told(
     src: Reader | Sequence[Source], output: str, wanted: OutputSpec, outcome: Outcome, log: Log
 ) -> Iterator[None]:
     """Notes, where an interrupt ends the run, what became of the file of rows, and how to go on."""
+    free = _is_free(output)
     try:
         yield
     except KeyboardInterrupt:
-        photos = not isinstance(src, Reader) and not isinstance(src[0], Clip)
+        rows, can_go_on = counted(outcome.rows, "row"), not _needs_all(src, wanted)
         if wanted.resume:
-            rows = counted(outcome.rows, "row")
             log.note(f"interrupted: {rows} of this run went to {wanted.resume}: the same command goes on")
+        elif output != "-" and not free:
+            hint = "; --resume FILE keeps rows as they come" if can_go_on else ""
+            log.note(f"interrupted: {output} is left as it was, without the {rows} so far{hint}")
+        elif output != "-" and not _is_free(output):
+            hint = f": --resume {output} goes on" if can_go_on else ""
+            log.note(f"interrupted: {output} has the {rows} so far{hint}")
         elif output != "-":
-            hint = f"; --resume {output} keeps rows as they come" if photos else ""
-            log.note(f"interrupted: {output} was not written{hint}")
+            log.note(f"interrupted: {output} was not written")
         raise
 
 
 @contextmanager
-def _destination(output: str) -> Iterator[Callable[[bytes], None]]:
-    """What writes lines to a file, or at once to standard output."""
+def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], None]]:
+    """What writes lines to a file, or at once to standard output.
+
+    The file takes its place when all is done. After an interrupt it does so with the rows so far, where that replaces
+    nothing.
+    """
     if output == "-":
 
         def write(data: bytes) -> None:
-            with interrupts_held():  # so that the lines are whole
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
         yield write
         return
+    free, interrupted = _is_free(output), False
     with replacing(Path(output)) as part, open(part, "wb") as file:
-        yield file.write
+        try:
+            yield file.write
+        except KeyboardInterrupt:
+            if not (free and outcome.rows):
+                raise
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _is_free(output: str) -> bool:
+    """Whether nothing would be lost of what is at a path."""
+    return not os.path.exists(output) or not os.path.getsize(output)

@@ -41,7 +41,10 @@ class OutputSpec(Spec):
     )
     sort_by: str | None = option(None, "How photos get into DIR. [default: copy]", choices=SORT_BY)
     resume: str | None = option(
-        None, "Write the rows to FILE, and go on where an earlier run ended: photos in it are left out.", metavar="FILE"
+        None,
+        "Write the rows to FILE, and go on where an earlier run ended: photos and videos in it are left out, but for "
+        "the last one, whose rows may not be all, and for those that could not be read then and can be now.",
+        metavar="FILE",
     )
 
     @property

@@ -4,20 +4,28 @@ import csv
 import fcntl
 import json
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from io import FileIO
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..errors import DataError, UsageError
-from ..store import check_writable, disk_errors
+from ..store import check_writable, disk_errors, replacing
 from .rows import DELIMITERS, KEYS, NO_HEADS, Heads, Row, from_flat, further_columns, further_keys
 
 FLAG = "--resume"
+#: What rows of videos have besides those of photos.
+_OF_CLIPS = ("time", "frame", "track")
+_CHUNK = 1 << 20
 
 
 class Past(NamedTuple):
-    """A photo that was labelled before, with its rows, and where these begin and end in the file, bytes."""
+    """A photo that was labelled before, with its rows, and where these begin and end in the file, bytes.
+
+    Of a video, which may have very many, they are the first and the last one.
+    """
 
     source: str
     rows: list[Row]
@@ -37,24 +45,20 @@ class Appended:
     Whatever ends the run, the file ends with the last rows that were appended whole.
     """
 
-    def __init__(self, path: str, form: str, classes: Sequence[str], heads: Heads = NO_HEADS) -> None:
+    def __init__(
+        self, path: str, form: str, classes: Sequence[str], heads: Heads = NO_HEADS, clips: bool = False
+    ) -> None:
         """Raises UsageError, DataError: `path` is no file that can be written, or another run writes to it."""
         if path == "-":
             raise UsageError(f"{FLAG} goes on with a file, and standard output is none: name one")
         check_writable(Path(path), FLAG)
-        self._path, self._form, self._classes = path, form, tuple(classes)
-        self._further = further_columns(heads) if form in DELIMITERS else further_keys(heads)
+        self._path, self._form, self._classes, self._clips = path, form, tuple(classes), clips
+        further = further_columns(heads) if form in DELIMITERS else further_keys(heads)
+        self._further = [*(_OF_CLIPS if clips else ()), *further]
         self._end, self._appended = 0, False
 
     def __enter__(self) -> "Appended":
-        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise DataError(f"another run writes to {self._path}: wait for it, or name another {FLAG}") from None
-        except OSError:  # a file system without locks
-            pass
+        self._file = self._locked()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -75,13 +79,29 @@ class Appended:
         with open(self._path, "rb") as file:
             records = self._json_lines(file) if self._form == "jsonl" else self._table(file)
             for source, group in groupby(records, key=lambda record: record.row["source"]):
-                found = list(group)
+                found = self._kept(group)
                 self._end = found[-1].end
                 yield Past(source, [record.row for record in found], found[0].start, found[-1].end)
 
     def cut(self, end: int) -> None:
         """Appends after so many bytes: rows after them are written anew."""
         self._end = end
+
+    def drop(self, photos: Sequence[Past]) -> None:
+        """Leaves out the rows of some photos, in the order of the file, which is replaced whole: a run that is killed
+        leaves it with them or without.
+        """
+        if not photos:
+            return
+        starts, ends = [0, *(one.end for one in photos)], [*(one.start for one in photos), self._end]
+        with open(self._path, "rb") as file, replacing(Path(self._path), FLAG) as part, open(part, "wb") as kept:
+            for start, end in zip(starts, ends, strict=True):
+                file.seek(start)
+                for place in range(start, end, _CHUNK):
+                    kept.write(file.read(min(_CHUNK, end - place)))
+            self._end = kept.tell()
+        old, self._file = self._file, self._locked()
+        old.close()
 
     def append(self, data: bytes) -> None:
         """Appends whole lines. Raises DataError where they cannot be written."""
@@ -94,6 +114,24 @@ class Appended:
             while rest:
                 rest = rest[self._file.write(rest) :]
         self._end += len(data)
+
+    def _kept(self, records: Iterator[_Record]) -> list[_Record]:
+        return [next(records), *deque(records, maxlen=1 if self._clips else None)]
+
+    def _locked(self) -> FileIO:
+        """The file, locked against other runs."""
+        while True:
+            file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise DataError(f"another run writes to {self._path}: wait for it, or name another {FLAG}") from None
+            except OSError:  # a file system without locks
+                pass
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(self._path)):
+                return file
+            file.close()  # another run has replaced it since it was opened
 
     def _json_lines(self, file: BinaryIO) -> Iterator[_Record]:
         start = 0
@@ -146,6 +184,11 @@ class Appended:
 
     def _check_further(self, names: Iterable[str]) -> None:
         found = list(names)
+        if set(_OF_CLIPS) <= set(found) ^ set(self._further):
+            told, ours = ("photos", "videos") if self._clips else ("videos", "photos")
+            raise DataError(
+                f"{self._path} holds rows of {told}, and this run labels {ours}: name another file with {FLAG}"
+            )
         if found != self._further:
             told, ours = (" ".join(one) or "none" for one in (found, self._further))
             raise DataError(

@@ -110,19 +110,26 @@ class FastProposalNet(nn.Module):
         self.conv1 = _convolution(weight[source] * factor[:, None, None, None], bias[source] * factor)
         self.slope = nn.Parameter(slope[rising])
         self.conv2 = _convolution(conv2.weight[:, order], conv2.bias)
-        heads = plain.face, plain.box
-        self.head = _convolution(torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))
+        self.face = nn.Parameter(plain.face.weight[:, :, 0, 0].diff(dim=0)[0])  # the second logit less the first
+        self.face_bias = nn.Parameter(plain.face.bias.diff()[0])
+        self.box = nn.Linear(*plain.box.weight.shape[1::-1])
+        self.box.weight = nn.Parameter(plain.box.weight[:, :, 0, 0].clone())
+        self.box.bias = nn.Parameter(plain.box.bias.clone())
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, 4, H, W), H and W even, the last channel idle, to face and box (N, 6, (H - 10) / 2, (W - 10) / 2)."""
-        seen = self.conv1(pixels)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(4, H, W), H and W even, the last channel idle, to the face logit (h, w) and what `box` takes (h, w, 32).
+
+        h is (H - 10) / 2, and so is w. `box` makes the offsets (n, 4) of some of the latter (n, 32).
+        """
+        seen = self.conv1(pixels[None])
         seen = torch.maximum(seen[:, :, ::2], seen[:, :, 1::2])
         seen = torch.maximum(seen[..., ::2], seen[..., 1::2])
         count, falling = self.conv2.in_channels, self.conv2.in_channels - len(self.slope)
         folded = torch.maximum(seen[:, :falling], seen[:, count:])
         seen = torch.cat([folded, nn.functional.prelu(seen[:, falling:count], self.slope)], dim=1)
-        return self.head(self.prelu3(self.conv3(self.prelu2(self.conv2(seen)))))
+        seen = self.prelu3(self.conv3(self.prelu2(self.conv2(seen))))[0].permute(1, 2, 0)
+        return (seen.reshape(-1, len(self.face)) @ self.face + self.face_bias).view(seen.shape[:2]), seen
 
 
 def _convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:

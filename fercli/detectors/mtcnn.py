@@ -110,11 +110,11 @@ class Detector(Base):
         found = []
         for top in range(0, height - WINDOW + STRIDE, rows):
             band = torch.from_numpy(laid.pixels[top : top + rows + WINDOW - STRIDE]).to(self._device)
-            answer = self._pnet(band.permute(2, 0, 1)[None])[0].float()
-            score = torch.sigmoid(answer[1] - answer[0])
+            logit, seen = self._pnet(band.permute(2, 0, 1))
+            score = torch.sigmoid(logit)
             owner = torch.from_numpy(laid.owner[top // STRIDE :][: len(score)]).to(self._device)
             cell = ((score >= PASS[0]) & (owner >= 0)).nonzero()
-            offset = answer[2:, cell[:, 0], cell[:, 1]].T
+            offset = self._pnet.box(seen[cell[:, 0], cell[:, 1]])
             score = score[cell[:, 0], cell[:, 1]]
             cell[:, 0] += top // STRIDE
             found.append((cell.cpu().numpy(), score.cpu().numpy(), offset.cpu().numpy()))

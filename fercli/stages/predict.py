@@ -1,9 +1,9 @@
 """`fer predict`: the class probabilities of faces under a trained model, for stores and for photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,20 +14,18 @@ from ..layouts.video import Clip
 from ..learn import ranks
 from ..spec import option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
-from ..store.schema import ATTRIBUTE_PREFIX, HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
-from .dense import GRADIENTS, pieces
+from ..store.schema import ATTRIBUTE_PREFIX
+from .answers import Answers, withhold
+from .dense import pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import PHOTOS, Photo, label_photos, photos_in
 from .fitting import check_fit, past, translated
-from .gradients import GradientsSpec, transform
-from .rows import UNSURE
 from .runner import Log, Outcome, Stage, run
 from .sharing import merged, mine
 from .tracks import Smoothing
 from .video import label_clips
 
 if TYPE_CHECKING:
-    from ..learn.inputs import Inputs
     from ..learn.modelstore import Model
 
 #: Crops whose answers become a block, where a pass takes no more: few enough that the first rows appear soon.
@@ -93,7 +91,8 @@ def store(
             for block in predictions(src, predictor, log):
                 dst.append(block)
             if spec.heads:
-                dst.document("heads", predictor.head_document)
+                heads = predictor.heads.items()
+                dst.document("heads", [{"name": name, "classes": list(classes)} for name, classes in heads])
 
         chain = src.provenance if isinstance(src, Reader) else ()
         return run(
@@ -119,14 +118,16 @@ def predictions(src: Reader | Sequence[Source], predictor: "Predictor", log: Log
 
 
 class Predictor:
-    """A model with all that it takes to answer: how faces are cropped, and what is made of the crops."""
+    """A model with all that it takes to answer: how faces are cropped, and what is made of the crops.
+
+    `heads` are the classes of the further heads that are to answer, by name.
+    """
 
     def __init__(self, model: "Model", spec: PredictSpec) -> None:
-        if spec.flip and (model.columns != ("image",) or model.channels == GRADIENTS):
-            raise UsageError("--flip mirrors pixels, and this model reads gradients or features too: leave it out")
-        self.model, self.spec, self.classes = model, spec, model.classes
-        self._trained_on = {digest.tobytes() for digest in model.trained_on}
-        self._gradients = list(past(model.provenance, "gradients", GradientsSpec))
+        """Raises UsageError: `--flip` for a model that reads more than pixels."""
+        self.model, self.spec = model, spec
+        self.answers = Answers(model, spec.batch, spec.flip)
+        self.classes, self.heads = self.answers.classes, self.answers.heads
 
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
@@ -144,26 +145,9 @@ class Predictor:
         return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
 
     @property
-    def _batch(self) -> int:
-        """Faces a pass through the network."""
-        from ..learn.infer import BATCH
-
-        return self.spec.batch or BATCH[self.model.device.type]
-
-    @property
     def _piece(self) -> int:
         """Crops of a store whose answers become a block."""
-        return max(_ROWS, self._batch)
-
-    @property
-    def heads(self) -> dict[str, tuple[str, ...]]:
-        """The classes of the further heads that are to answer, by name."""
-        return {head.name: head.classes for head in self.model.heads}
-
-    @property
-    def head_document(self) -> list[dict[str, Any]]:
-        """The document "heads" of its predictions."""
-        return [{"name": name, "classes": list(classes)} for name, classes in self.heads.items()]
+        return max(_ROWS, self.answers.batch)
 
     def over_store(self, src: Reader, log: Log) -> Iterator[Block]:
         """Prediction blocks for the rows of a store: one row a crop, or as `over_photos` where it holds photos.
@@ -202,7 +186,7 @@ class Predictor:
             if label is not None:
                 block["label"] = label[parent]
             block.setdefault("source", objects(f"row {row}" for row in parent))
-            answered = smoothing({**block, **self._answer(inputs, digests), "parent": parent})
+            answered = smoothing({**block, **self.answers.of_inputs(inputs, digests), "parent": parent})
             yield withhold(answered, self.spec.abstain)
             first += len(digests)
             log.advance(len(digests))
@@ -218,7 +202,7 @@ class Predictor:
     def _label(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         if self.spec.smooth:
             raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
-        found = label_photos(photos, self._search(log), self._answer_crops, log)
+        found = label_photos(photos, self._search(log), self.answers.of_crops, log)
         return (withhold(block, self.spec.abstain) for block in found)
 
     def over_clips(
@@ -226,7 +210,8 @@ class Predictor:
     ) -> Iterator[tuple[list[Photo], Block]]:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
         ranks.check_alone("labelling a video", "leave torchrun out")
-        found = label_clips(clips, self._search(log), self._answer_crops, self.classes, self.spec.smooth, log, pictures)
+        search, smooth = self._search(log), self.spec.smooth
+        found = label_clips(clips, search, self.answers.of_crops, self.classes, smooth, log, pictures)
         return ((photos, withhold(block, self.spec.abstain)) for photos, block in found)
 
     @property
@@ -273,65 +258,6 @@ class Predictor:
         numbers = np.arange(src.rows) if own is None else own
         photos = _photos(src, own, numbers, label, self._attributes)
         return merged(_numbered(self._label(photos, log), numbers), log)
-
-    def _answer_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
-        """Answers for gray crops, made into the channels and features that the model was trained on."""
-        return self._answer(self._inputs(crops) if len(crops) else (crops,), digests)
-
-    def _inputs(self, crops: np.ndarray) -> "Inputs":
-        """What the model reads of gray crops (N, S, S), by the stages that made it for the training data."""
-        block = {"image": crops}
-        derived = next((spec for spec in self._gradients if spec.operator != "none"), None)
-        if derived:
-            block["image"] = transform(block, replace(derived, hog=False))["image"]
-        elif self.model.channels != ("gray",):
-            raise DataError(
-                f"the model takes the channels {' '.join(self.model.channels)}, and faces are cropped to gray: "
-                f"make a store of them with fer detect and the stages after it, and predict that"
-            )
-        described = next((spec for spec in self._gradients if spec.hog), None)
-        if described:
-            block["hog"] = transform({"image": crops}, replace(described, operator="none"))["hog"]
-        for name in self.model.columns:
-            if name not in block:
-                raise DataError(
-                    f"the model reads a column {name!r} that fer gradients did not make: "
-                    f"make a store of the faces with fer detect, add the column, and predict that"
-                )
-        return [block[name] for name in self.model.columns]
-
-    def _answer(self, inputs: "Inputs", digests: np.ndarray) -> Block:
-        """The columns digest, probability, predicted and seen of N rows with digests (N, 16), and those of heads."""
-        from ..learn.device import device_errors
-
-        if not len(digests):
-            answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
-        else:
-            with device_errors(self._batch):
-                answers = self.model.answers(inputs, self._batch)
-                if self.spec.flip:
-                    mirrored = self.model.answers((np.ascontiguousarray(inputs[0][:, :, ::-1]),), self._batch)
-                    answers = [(one + other) / 2 for one, other in zip(answers, mirrored, strict=True)]
-        probability, *further = answers
-        told = dict(zip(self.heads, further, strict=True))
-        return {
-            "digest": digests,
-            "probability": probability,
-            "predicted": probability.argmax(axis=1).astype(np.int16),
-            **{HEAD_PROBABILITY_PREFIX + name: chances for name, chances in told.items()},
-            **{HEAD_PREFIX + name: chances.argmax(axis=1).astype(np.int16) for name, chances in told.items()},
-            "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
-        }
-
-
-def withhold(block: Block, least: float) -> Block:
-    """The block without the labels (predicted -1) of rows whose most probable class is less probable than `least`."""
-    if not least:
-        return block
-    unsure = (block["predicted"] >= 0) & (block["probability"].max(axis=1) < least)
-    reasons = block["error"] if "error" in block else [""] * len(unsure)
-    told = objects(UNSURE if doubt else reason for doubt, reason in zip(unsure, reasons, strict=True))
-    return {**block, "predicted": np.where(unsure, -1, block["predicted"]).astype(np.int16), "error": told}
 
 
 def _shared(src: Reader, rows: np.ndarray | None, turn: int) -> np.ndarray | None:

@@ -178,7 +178,8 @@ def test_channels_that_do_not_fit(place, model, data, text):
 def test_a_store_and_photos_are_two_runs(place):
     messages = fer("predict", "-m", place / "model.h5", place / "faces.h5", place / "photos", status=2)[1]
     assert messages == (
-        f"fer predict: error: {place / 'faces.h5'} is a store and {place / 'photos'} is not: label them in two runs\n"
+        f"fer predict: error: {place / 'faces.h5'} is a store and {place / 'photos'} is not: label them in two runs, "
+        f"fer predict {place / 'faces.h5'} and fer predict {place / 'photos'}\n"
     )
 
 

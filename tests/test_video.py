@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import weakref
@@ -18,11 +19,13 @@ import numpy as np
 import pytest
 
 from fercli.errors import DataError, UsageError
+from fercli.layouts import open_source
 from fercli.layouts import video as layout
 from fercli.layouts.files import Folder
 from fercli.layouts.video import is_clip, open_clip
 from fercli.stages import video
 from fercli.stages.detect import DetectSpec, Search
+from fercli.stages.opening import shell_words
 from fercli.stages.rows import json_lines, rows
 from fercli.stages.runner import Log
 from fercli.store import open_store
@@ -382,7 +385,35 @@ def test_videos_among_photos_are_told_of(tmp_path):
     for name in ("a.jpg", "b.mp4", "c.MOV"):
         (tmp_path / name).touch()
     video.tell_left_out([Folder(f"{tmp_path}/")], Log("skip", heard))
-    assert heard.notes == [f"{tmp_path}/ holds 2 videos, left out: name them, as in fer predict {tmp_path}/b.mp4"]
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        archive.add(tmp_path / "b.mp4", "b.mp4")
+    video.tell_left_out([open_source(f"{tmp_path}/all.tar")], Log("skip", heard))
+    assert heard.notes == [
+        f"{tmp_path}/ holds 2 videos, left out: label them with fer predict {tmp_path}/b.mp4 {tmp_path}/c.MOV",
+        f"{tmp_path}/all.tar holds 1 video, left out: unpack it, and name them",
+    ]
+
+
+def test_many_files_are_told_by_the_patterns_that_match_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("p", "q [1]"):
+        Path(folder).mkdir()
+        for number in range(4):
+            Path(folder, f"{number}.jpg").touch()
+    few, all_in, other = (
+        ["p/0.jpg", "q [1]/0.jpg"],
+        [f"p/{n}.jpg" for n in range(4)],
+        [f"q [1]/{n}.jpg" for n in range(4)],
+    )
+    assert shell_words(few) == "p/0.jpg 'q [1]/0.jpg'"
+    assert shell_words(all_in) == "'p/*.jpg'"
+    assert shell_words(["p", *all_in]) == "'p/*.jpg' p"
+    assert shell_words(other) == "'q [[]1]/*.jpg'"
+    assert shell_words([*all_in, *other]) == "'p/*.jpg' 'q [[]1]/*.jpg'"
+    assert shell_words([f"{tmp_path}/{path}" for path in (*all_in, *other)], str(tmp_path)) == f"'{tmp_path}/**/*.jpg'"
+    assert shell_words([*all_in[:3], other[0]]) == "p/0.jpg p/1.jpg p/2.jpg 'q [1]/0.jpg'"
+    monkeypatch.chdir("p")
+    assert shell_words(["0.jpg", "1.jpg", "2.jpg", "3.jpg"]) == "'*.jpg'"
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------
@@ -401,7 +432,9 @@ def fer(*words: object, status: int = 0) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """model.h5, face.avi (40 frames of a face), gray.avi (without one), torn.avi and index.mp4 (broken)."""
+    """model.h5, face.avi (40 frames of a face), gray.avi (without one), torn.avi and index.mp4 (broken); mixed/, with
+    photos and a video.
+    """
     place = tmp_path_factory.mktemp("video")
     fer("ingest", "synthetic:70", "-o", place / "faces.h5")
     fer("train", "--epochs", "1", place / "faces.h5", "-o", place / "model.h5")
@@ -409,6 +442,9 @@ def place(tmp_path_factory) -> Path:
     write_clip(place / "gray.avi", gray_frames(12))
     data = (place / "face.avi").read_bytes()
     (place / "torn.avi").write_bytes(data[: len(data) // 2])
+    (place / "mixed").mkdir()
+    for name in ("a.png", "b.avi", "c.png", "d.png", "e.png"):
+        (place / "mixed" / name).touch()
     (place / "index.mp4").write_bytes(write_clip(place / "whole.mp4", gray_frames(9)).read_bytes()[:500])
     return place
 
@@ -518,7 +554,23 @@ def test_detect_a_video_without_a_face(place):
     [
         (
             ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "{place}/faces.h5"),
-            "fer predict: error: {place}/face.avi is a video and {place}/faces.h5 is not: label them in two runs\n",
+            "fer predict: error: {place}/face.avi is a video and {place}/faces.h5 is not: label them in two runs, "
+            "fer predict {place}/face.avi and fer predict {place}/faces.h5\n",
+        ),
+        (
+            ("predict", "-m", "{place}/model.h5", "{place}/mixed/*"),
+            "fer predict: error: {place}/mixed/b.avi is a video and {place}/mixed/a.png is not: label them in two "
+            "runs, fer predict {place}/mixed/b.avi and fer predict '{place}/mixed/*.png'\n",
+        ),
+        (
+            ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "--files-from", "a list"),
+            "fer predict: error: {place}/face.avi is a video and --files-from 'a list' is not: label them in two "
+            "runs, fer predict {place}/face.avi and fer predict --files-from 'a list'\n",
+        ),
+        (
+            ("detect", "--detector", "haar", "{place}/mixed/*", "-o", "{place}/x.h5"),
+            "fer detect: error: {place}/mixed/b.avi is a video and {place}/mixed/a.png is not: find their faces in "
+            "two runs, fer detect {place}/mixed/b.avi and fer ingest '{place}/mixed/*.png' | fer detect\n",
         ),
         (
             ("predict", "-m", "{place}/model.h5", "camera:one"),
@@ -554,7 +606,7 @@ def test_detect_a_video_without_a_face(place):
         (
             ("detect", "--detector", "haar", "{place}/face.avi", "{place}/faces.h5", "-o", "{place}/x.h5"),
             "fer detect: error: {place}/face.avi is a video and {place}/faces.h5 is not: "
-            "find their faces in two runs\n",
+            "find their faces in two runs, fer detect {place}/face.avi and fer detect {place}/faces.h5\n",
         ),
         (
             ("ingest", "{place}/face.avi", "-o", "{place}/x.h5"),

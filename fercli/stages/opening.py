@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ from ..layouts.files import StandardInput
 from ..layouts.video import is_clip, is_video, open_clip
 from ..store import Reader, is_store, open_store
 from .ingest import resolve
+
+#: Names up to this many are told one by one.
+_FEW = 3
 
 
 @contextmanager
@@ -34,10 +38,32 @@ def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterato
 
 
 def _refuse_others(alike: Sequence[str], paths: Sequence[str], files_from: str | None, what: str) -> None:
-    """Raises UsageError where not all inputs are of the one kind."""
-    if len(alike) < len(paths) or files_from:
-        other = next((path for path in paths if path not in alike), f"--files-from {files_from}")
-        raise UsageError(f"{alike[0]} is {what} and {other} is not: label them in two runs")
+    """Raises UsageError where not all inputs are of the one kind: their rows have other columns."""
+    known = set(alike)
+    others = [path for path in paths if path not in known]
+    if not others and not files_from:
+        return
+    listed = f"--files-from {shlex.quote(files_from)}" if files_from else ""
+    raise UsageError(
+        f"{alike[0]} is {what} and {others[0] if others else listed} is not: label them in two runs, "
+        f"fer predict {shell_words(alike)} and fer predict {' '.join(filter(None, (shell_words(others), listed)))}"
+    )
+
+
+def shell_words(paths: Sequence[str], root: str = "") -> str:
+    """Paths as a shell takes them, or, where they are many, the patterns that match them and nothing else.
+
+    `root` is a folder that they lie in, at whatever depth.
+    """
+    files = [path for path in paths if not os.path.isdir(path)]
+    if len(files) > _FEW:
+        places = {(root or os.path.dirname(path), os.path.splitext(path)[1]) for path in files}
+        name = "**/*" if root else "*"
+        patterns = [os.path.join(glob.escape(folder), name + glob.escape(suffix)) for folder, suffix in sorted(places)]
+        found = (path for pattern in patterns for path in glob.glob(pattern, recursive=True))
+        if {*map(os.path.normpath, found)} == {*map(os.path.normpath, files)}:
+            return shlex.join([*patterns, *filter(os.path.isdir, paths)])
+    return shlex.join(paths)
 
 
 def expanded(inputs: Sequence[str]) -> Iterator[str]:

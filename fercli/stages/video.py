@@ -1,5 +1,6 @@
 """Videos and cameras, frame by frame: decoded by one thread, searched by another, answered by the caller."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,13 +13,14 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.archive import Archive
-from ..layouts.files import Folder
+from ..layouts.files import Folder, is_image
 from ..layouts.video import Clip, Frame, is_clip, is_video, open_clip
 from ..ops.parallel import buffered
 from ..store import Block, Writer, objects
 from ..text import counted
 from .detect import DetectSpec, Found, Search, samples
 from .faces import Answer, Photo, rows_of
+from .opening import shell_words
 from .runner import Log
 from .tracking import Seen, Tracker
 from .tracks import Smoothing, Tracks
@@ -80,10 +82,16 @@ def _batch_size(clip: Clip, pictures: bool) -> int:
 
 def clips_of(paths: Sequence[str]) -> list[Clip]:
     """The videos of a command line. UsageError: something else is among them, or a camera, which has no end."""
+    others = [path for path in paths if not is_clip(path)]
+    if others:
+        clips = list(filter(is_clip, paths))
+        are_photos, rest = is_image(others[0]) or os.path.isdir(others[0]), shell_words(others)
+        then = f"fer ingest {rest} | fer detect" if are_photos else f"fer detect {rest}"
+        raise UsageError(
+            f"{clips[0]} is a video and {others[0]} is not: find their faces in two runs, "
+            f"fer detect {shell_words(clips)} and {then}"
+        )
     for path in paths:
-        if not is_clip(path):
-            clip = next(filter(is_clip, paths))
-            raise UsageError(f"{clip} is a video and {path} is not: find their faces in two runs")
         if not is_video(path):
             raise UsageError(f"{path} has no end: label it with fer predict, or record a video and give that")
     return [open_clip(path) for path in paths]
@@ -94,10 +102,10 @@ def tell_left_out(sources: Iterable[Source], log: Log) -> None:
     for source in sources:
         videos = [name for name in source.names() if is_video(name)] if isinstance(source, Folder | Archive) else []
         if videos:
-            log.note(
-                f"{source.path} holds {counted(len(videos), 'video')}, left out: name them, "
-                f"as in fer predict {source.path.rstrip('/')}/{videos[0]}"
-            )
+            root = source.path.rstrip("/")
+            named = f"fer predict {shell_words([f'{root}/{name}' for name in videos], root)}"
+            hint = f"label them with {named}" if isinstance(source, Folder) else "unpack it, and name them"
+            log.note(f"{source.path} holds {counted(len(videos), 'video')}, left out: {hint}")
 
 
 def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log) -> None:

@@ -180,6 +180,14 @@ def test_only_training_rows_are_copied(tmp_path) -> None:
         assert np.array_equal(out.column("image", 40), GRAY[train][:, ::-1])
 
 
+def test_rows_of_folds_are_copied_whatever_their_split(tmp_path) -> None:
+    made = store(tmp_path, fold=np.arange(40, dtype=np.int16) % 2, split=np.arange(40, dtype=np.int8) % 3)
+    notes, _ = run_stage(run_augment, made, tmp_path / "out.h5", AugmentSpec(vertical_flip=True))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("parent").tolist() == list(range(40)) * 2
+    assert notes == [f"{made} has folds, so all rows get copies and not only those of its split train"]
+
+
 def test_online_keeps_the_rows_and_writes_the_recipe(tmp_path) -> None:
     spec = AugmentSpec(online=True, zoom=0.1, horizontal_flip=True, seed=9)
     run_stage(run_augment, store(tmp_path), tmp_path / "out.h5", spec)

@@ -53,7 +53,8 @@ def run(src: Reader, dst: Writer, spec: AugmentSpec, log: Log) -> None:
 
     `parent` is a row's number in `src`. A copy is marked in the column `copy` and keeps every other column of its
     original: the digest, so that a later split keeps the two on one side, and the fold, whose training and test leave
-    it out. With `online` the rows stay alone and the document `augment` goes with them.
+    it out. Where there are folds all rows are training rows, each in its turn. With `online` the rows stay alone and
+    the document `augment` goes with them.
 
     Raises DataError: no dense images, gradient channels or HOG features, a recipe already, no training row.
     """
@@ -64,7 +65,7 @@ def run(src: Reader, dst: Writer, spec: AugmentSpec, log: Log) -> None:
     if spec.online:
         dst.document("augment", dataclasses.asdict(_recipe(spec, flip=0.5)))
     else:
-        rows = _training_rows(src)
+        rows = _training_rows(src, log)
         passes = [(single, copy) for single in _singles(spec) for copy in range(_copies(single, spec))]
     log.total(src.rows + len(rows) * len(passes))
     _append(src, dst, log, np.arange(src.rows), None, 0)
@@ -83,12 +84,13 @@ def _check(src: Reader) -> None:
         raise DataError(f"{src.name} carries a recipe of online augmentation already: give the store without it")
 
 
-def _training_rows(src: Reader) -> np.ndarray:
-    """Sorted row numbers; all where the store has no splits."""
-    if "split" in src.columns:
+def _training_rows(src: Reader, log: Log) -> np.ndarray:
+    """Sorted row numbers; all where the store has no splits, or folds, over which the splits play no part."""
+    rows = np.arange(src.rows)
+    if {"fold", "split"} <= set(src.columns):
+        log.note(f"{src.name} has folds, so all rows get copies and not only those of its split train")
+    elif "split" in src.columns:
         rows = np.flatnonzero(src.column("split") == SPLIT_CODES["train"])
-    else:
-        rows = np.arange(src.rows)
     if not len(rows):
         raise DataError(f"{src.name} has no training rows to copy: assign some with fer split")
     return rows

@@ -16,7 +16,7 @@ from fercli.learn.freeze import freeze, split_prefix
 from fercli.models import alizadeh
 from fercli.models.inputs import columns
 from fercli.store import open_store
-from tests.learning import write_bands
+from tests.learning import bands, write_bands
 from tests.test_train import KillAt, Killed, refused, replaced, train
 
 torch.set_num_threads(1)
@@ -215,6 +215,16 @@ def test_why_frozen_layers_are_computed_anew_is_told(tmp_path: Path, monkeypatch
     assert train(data, target, spec)[1] == "the frozen layers are computed once: 1.2 MB"
     monkeypatch.setattr(training, "FROZEN_BYTES", 1_000_000)
     assert train(data, target, spec)[1] == f"{ANEW}their results would take 0.0 GB, more than 0.001 GB"
+
+
+def test_frozen_layers_that_the_first_weights_lack_are_told(data: Path, tmp_path: Path) -> None:
+    images, _ = bands(126)
+    three = write_bands(tmp_path / "three.h5", channels=("gray", "gx", "gy"), image=np.stack([images] * 3, axis=3))
+    train(data, tmp_path / "gray.h5", settings(freeze=None, epochs=1))
+    first = str(tmp_path / "gray.h5")
+    told = f"--freeze keeps features.conv1 as random as they begin: {first} does not give them"
+    assert train(three, tmp_path / "m.h5", settings(init=first, epochs=1))[1] == told
+    assert told not in train(data, tmp_path / "m.h5", settings(init=first, epochs=1))
 
 
 def test_more_convolutions_than_there_are_are_refused(data: Path) -> None:

@@ -19,13 +19,16 @@ def head_of(narrow: nn.Module, wide: nn.Module) -> set[str]:
 
 
 @torch.no_grad()
-def transfer(network: nn.Module, weights: Weights, head: Iterable[str], classes: tuple[str, ...]) -> str:
+def transfer(
+    network: nn.Module, weights: Weights, head: Iterable[str], classes: tuple[str, ...]
+) -> tuple[str, frozenset[str]]:
     """Takes over every layer that `weights` hold whole and in the same shapes; the others stay as they are.
 
     Of a file that does not tell its channels, three are taken for colours: a convolution of three goes into one of a
     single channel as their sum, which makes of a gray picture what it made of three channels alike.
     The layers of the `head` are taken only if the weights tell their classes and these are `classes`, in this order.
-    Returns a note of what was taken and what was not. Raises DataError if nothing was, or a value is no finite number.
+    Returns a note of what was taken and what was not, and the names of the layers that were not. Raises DataError if
+    nothing was, or a value is no finite number.
     """
     state = network.state_dict()
     summed = {name: weights.tensors[name].sum(1, keepdim=True) for name in _of_colours(state, weights)}
@@ -46,8 +49,10 @@ def transfer(network: nn.Module, weights: Weights, head: Iterable[str], classes:
     for name in taken:
         _copy(layers[name], weights)
     unused = {_layer(name) for name in weights.tensors} - layers.keys()
-    note = _note(weights.name, taken, {name: fault for name, fault in anew.items() if fault}, sorted(unused))
-    return note + (f"; colours summed into gray: {_some([_layer(name) for name in summed])}" if summed else "")
+    left = {name: fault for name, fault in anew.items() if fault}
+    note = _note(weights.name, taken, left, sorted(unused))
+    note += f"; colours summed into gray: {some([_layer(name) for name in summed])}" if summed else ""
+    return note, frozenset(left)
 
 
 def _of_colours(state: Mapping[str, Tensor], weights: Weights) -> list[str]:
@@ -91,15 +96,16 @@ def _copy(ours: Mapping[str, Tensor], weights: Weights) -> None:
 
 
 def _note(name: str, taken: list[str], anew: Mapping[str, str], unused: list[str]) -> str:
-    text = f"{name} gives {len(taken)} of {len(taken) + len(anew)} layers: {_some(taken)}"
+    text = f"{name} gives {len(taken)} of {len(taken) + len(anew)} layers: {some(taken)}"
     if anew:
-        text += f"; {len(anew)} anew: {_some([f'{layer} ({fault})' for layer, fault in anew.items()])}"
+        text += f"; {len(anew)} anew: {some([f'{layer} ({fault})' for layer, fault in anew.items()])}"
     if unused:
-        text += f"; {len(unused)} not used: {_some(unused)}"
+        text += f"; {len(unused)} not used: {some(unused)}"
     return text
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The names, or the first of many."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 

@@ -27,7 +27,7 @@ from ..learn.step import Rule
 from ..learn.stored import Stored, read_inputs
 from ..learn.teach import Teachers
 from ..learn.training import Training, class_weights
-from ..learn.transfer import head_of, transfer
+from ..learn.transfer import head_of, some, transfer
 from ..learn.weights import read_weights
 from ..models.inputs import columns
 from ..models.shipped import model_path
@@ -56,9 +56,13 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     arguments |= {name: src.shape(name)[0] for name in reads[1:]}
     torch.manual_seed(epoch_seed(spec.seed, 0))
     network = make(len(src.classes), **arguments)
-    known = _begin(network, partial(make, **arguments), src, spec, log) if spec.init else NO_DIGESTS
+    known, anew = NO_DIGESTS, frozenset()
+    if spec.init:
+        known, anew = _begin(network, partial(make, **arguments), src, spec, log)
     network = share_norms(network)
     frozen = freeze(network, spec.model, spec.freeze) if spec.freeze else ()
+    if random := [name for name, layer in network.named_modules() if name in anew and layer in frozen]:
+        log.note(f"--freeze keeps {some(random)} as random as they begin: {spec.init} does not give them")
     network = network.to(device, memory_format=torch.channels_last)
     label = src.column("label").astype("int64")
     inputs = read_inputs(src, reads, rows.train)
@@ -190,16 +194,18 @@ def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, values: np.ndarra
 
 def _begin(
     network: nn.Module, make: Callable[[int], nn.Module], src: Reader, spec: "TrainSpec", log: Log
-) -> np.ndarray:
-    """Takes over the weights of `--init`; returns the digests (M, 16) of the pictures that these were trained on.
+) -> tuple[np.ndarray, frozenset[str]]:
+    """Takes over the weights of `--init`; returns the digests (M, 16) of the pictures that these were trained on, and
+    the names of the layers that they do not give.
 
     `make` builds the network for a number of classes.
     """
     weights = read_weights(spec.init, spec.model, log.note)
     with torch.device("meta"):  # shapes only
         head = head_of(make(len(src.classes)), make(len(src.classes) + 1))
-    log.note(transfer(network, weights, head, src.classes))
-    return weights.trained_on
+    note, anew = transfer(network, weights, head, src.classes)
+    log.note(note)
+    return weights.trained_on, anew
 
 
 def _online(recipe: dict[str, Any] | None, rows: np.ndarray, size: int) -> Augment | None:

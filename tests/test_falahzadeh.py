@@ -10,7 +10,7 @@ import torch
 from fercli import models
 from fercli.cli import main
 from fercli.store import open_store
-from tests.trees import plant_ckplus, plant_jaffe
+from tests.trees import plant_ckplus, plant_fer2013, plant_jaffe
 
 torch.set_num_threads(1)
 
@@ -29,18 +29,27 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(capsys, monkeypatch: pytest.MonkeyPatch, weights: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Runs the recipe on a folder; returns what it printed. Its stores, of some 20 MB, do not outlive the test."""
+def fer(capsys, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, str]]:
+    """Runs a command that has to end well; returns what it printed and what it told."""
 
-    def call(data: Path, *settings: str) -> str:
-        words = [word for one in (*SMALL, f"train.init={weights}", *settings) for word in ("--set", one)]
-        out = str(tmp_path / "out")
-        monkeypatch.setattr(sys, "argv", ["fer", "recipe", "run", "falahzadeh", "--data", str(data), "-o", out, *words])
+    def call(*words: str | Path) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["fer", *map(str, words)])
         with pytest.raises(SystemExit) as end:
             main()
         printed, told = capsys.readouterr()
         assert end.value.code == 0, told
-        return printed
+        return printed, told
+
+    return call
+
+
+@pytest.fixture
+def run(fer: Callable[..., tuple[str, str]], weights: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Runs the recipe on a folder; returns what it printed. Its stores, of some 20 MB, do not outlive the test."""
+
+    def call(data: Path, *settings: str) -> str:
+        words = [word for one in (*SMALL, f"train.init={weights}", *settings) for word in ("--set", one)]
+        return fer("recipe", "run", "falahzadeh", "--data", data, "-o", tmp_path / "out", *words)[0]
 
     yield call
     for path in (tmp_path / "out").glob("*.h5"):
@@ -77,3 +86,27 @@ def test_ckplus_by_subject_one_fold(run: Callable[..., str], tmp_path: Path) -> 
         assert set(found.column("fold")) == {1}
         assert not found.column("seen").any()
     assert "mean of the folds" not in printed
+
+
+def test_fer2013_begins_with_weights_of_table_1_that_were_learnt_there(fer, tmp_path: Path) -> None:
+    """As examples/reproduce tells it, but with images of 67 px and one dense layer, which take a hundredth of it."""
+    data, out, small = plant_fer2013(tmp_path / "fer2013", 28), tmp_path / "out", ("--device", "cpu", "--threads", "1")
+    fer("ingest", data, "-o", tmp_path / "faces.h5")
+    fer("gradients", "--mapping", "saturate", "--size", "67", tmp_path / "faces.h5", "-o", tmp_path / "gradients.h5")
+    fer(
+        *("train", "--model", "alexnet", "--head", "dense", "--epochs", "1", "--lr", "1e-4", "--normalise", "imagenet"),
+        *(*small, tmp_path / "gradients.h5", "-o", tmp_path / "alexnet.h5"),
+    )
+    own = ("train.model=alexnet", f"train.init={tmp_path / 'alexnet.h5'}", "train.head=dense", "gradients.size=67")
+    words = [word for one in (*SMALL, *own) for word in ("--set", one)]
+    printed, told = fer("recipe", "run", "falahzadeh", "--data", data, "-o", out, *words)
+    assert f"no fer detect, as {data} holds images of 48x48 pixels, which are faces already" in told
+    assert f"{tmp_path / 'alexnet.h5'} gives 6 of 6 layers: conv1, conv2, conv3, conv4, conv5, dense\n" in told
+    assert "the frozen layers are computed once: " in told
+    assert "random" not in told
+    with open_store(out / "augment.h5") as src:
+        assert (src.rows, int(src.column("copy").sum())) == (28 * 8, 28 * 7)
+    with open_store(out / "predictions.h5", "predictions") as found:
+        assert found.column("parent").tolist() == list(range(28))
+        assert int(found.column("seen").sum()) == 21  # on which the first weights were learnt
+    assert "\nseen in training    21 rows; accuracy without them " in printed

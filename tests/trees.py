@@ -72,6 +72,16 @@ def plant_ckplus(root: Path, sequences: int) -> Path:
     return plant(root, files)
 
 
+def plant_fer2013(root: Path, count: int) -> Path:
+    """FER2013's folders of so many faces, one in four for validation, all expressions in both."""
+    files = {}
+    for number, (_, expression, data) in enumerate(faces(count, 7)):
+        image = cv2.resize(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE), (48, 48))
+        part = "validation" if number // 7 % 4 == 3 else "train"
+        files[f"{part}/{expression}/{number}.png"] = cv2.imencode(".png", image)[1].tobytes()
+    return plant(root, files)
+
+
 def plant_rafdb(root: Path, count: int) -> Path:
     """RAF-DB's tree of so many aligned photos, one in four to test on, with annotations: even people male, odd female,
     and of one in ten photos nobody was sure."""

@@ -91,6 +91,8 @@ def run(
     One whose [split] makes folds is cross-validated over them, and keeps the predictions and no model. One with
     [models] first carries out the recipes that train these, each in FOLDER/NAME; --set is not for them.
 
+    Published weights that the training begins with are downloaded before the first stage, unless they are here already.
+
     Each stage is a command of its own from store to store in FOLDER, which without -o has the name of the recipe and
     lies in the current folder; --dry-run prints the commands. What is up to date is left alone, and the first stage
     that fails ends the run.

@@ -38,6 +38,7 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
       fer train --recipe njoku faces.h5 -o model.h5
       fer train --model njoku --epochs 20 --holdout 0.1 faces.h5 -o model.h5
       fer train --init model.h5 --freeze 2 jaffe.h5 -o jaffe-model.h5
+      fer train --model alizadeh --layers 'conv32x3-relu-pool fc64-relu' faces.h5 -o model.h5
       fer train --fold all --holdout 0.1 folds.h5 -o predictions.h5
       fer train --recipe zhao-separable --heads gender rafdb.h5 -o model.h5
       fer train --search dropout=0.1,0.2,0.3 faces.h5 -o model.h5

@@ -15,7 +15,8 @@ class TrainSpec(Spec):
     model: str = option("njoku", "Network to train.", choices=models.names())
     layers: str | None = option(
         None,
-        "Layers of model alizadeh or alizadeh-hog, in their grammar, such as 'conv32x3-bn-relu-drop-pool fc512-relu'.",
+        "Layers of alizadeh and alizadeh-hog: convFILTERSxKERNEL[-bn]-relu[-drop][-pool] for each convolution, "
+        "then fcNEURONS[-bn]-relu[-drop] for each dense layer.",
         metavar="WORDS",
     )
     head: str | None = option(
@@ -28,7 +29,12 @@ class TrainSpec(Spec):
         "Weights to begin with, where name and shape fit: a model, a state dict, or imagenet (downloaded).",
         metavar="MODEL.h5|FILE.pth|FILE.safetensors|imagenet",
     )
-    freeze: int | None = option(None, "Leave the first so many convolutions as they are.", low=1, metavar="K")
+    freeze: int | None = option(
+        None,
+        "Leave the first so many convolutions as they are, and compute them once where images stay the same.",
+        low=1,
+        metavar="K",
+    )
     optimizer: str = option("adam", "Rule that moves the weights.", choices=("sgd", "nesterov", "adam", "adamw"))
     lr: float = option(1e-3, "Learning rate, at its highest.", low=0)
     momentum: float = option(0.9, "Momentum of sgd and nesterov, first beta of adam and adamw.", low=0, high=0.9999)

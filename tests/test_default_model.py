@@ -1,4 +1,4 @@
-"""The model that comes with the package; and answers mirrored, withheld, and in fewer digits."""
+"""The model that comes with the package; and answers averaged over views, withheld, and in fewer digits."""
 
 import json
 import re
@@ -12,7 +12,8 @@ from fercli.labels import EMOTIONS
 from fercli.learn.device import choose_precision
 from fercli.learn.modelstore import load
 from fercli.models.shipped import DEFAULT_MODEL
-from fercli.stages.predict import withhold
+from fercli.ops.views import views
+from fercli.stages.predict import Predictor, PredictSpec, withhold
 from fercli.store import create_store, objects, open_store
 
 from .test_predict import fer, rows
@@ -53,10 +54,10 @@ def test_photos_are_labelled_without_naming_a_model(faces: Path, tmp_path: Path)
     assert set(told["classes"]) == set(EMOTIONS)
 
 
-def test_a_face_and_its_mirror_image_are_answered_alike_with_flip(faces: Path, tmp_path: Path) -> None:
+def test_the_answers_to_a_face_and_its_mirror_image_are_averaged(faces: Path, tmp_path: Path) -> None:
     plain, flipped = tmp_path / "plain.h5", tmp_path / "flipped.h5"
     fer("predict", faces, "--precision", "float32", "-o", plain)
-    fer("predict", faces, "--precision", "float32", "--flip", "-o", flipped)
+    fer("predict", faces, "--precision", "float32", "--tta", "flip", "-o", flipped)
     fer("augment", "--horizontal-flip", faces, "-o", tmp_path / "copies.h5")
     fer("predict", tmp_path / "copies.h5", "--precision", "float32", "-o", tmp_path / "both.h5")
     with open_store(tmp_path / "copies.h5") as src:
@@ -67,12 +68,28 @@ def test_a_face_and_its_mirror_image_are_answered_alike_with_flip(faces: Path, t
     assert not np.allclose(probabilities(plain), probabilities(flipped), atol=1e-3)
 
 
-def test_a_model_of_gradients_refuses_to_flip(faces: Path, tmp_path: Path) -> None:
+def test_ten_views_are_averaged_and_told_of_a_face_as_of_its_mirror_image(faces: Path, tmp_path: Path) -> None:
+    ten, mirrored = tmp_path / "ten.h5", tmp_path / "mirrored.h5"
+    fer("predict", faces, "--precision", "float32", "--tta", "ten", "-o", ten)
+    with open_store(faces) as src, create_store(mirrored) as dst:
+        dst.start("samples", src.classes, src.channels)
+        dst.append({"image": np.ascontiguousarray(src.column("image")[:, :, ::-1])})
+        dst.document("provenance", [])
+        images = src.column("image")
+    fer("predict", mirrored, "--precision", "float32", "--tta", "ten", "-o", tmp_path / "other.h5")
+    assert np.allclose(probabilities(ten), probabilities(tmp_path / "other.h5"), atol=0.02)  # turns round to whole px
+    model = Predictor.load(DEFAULT_MODEL, PredictSpec(precision="float32")).model
+    seen = [model.probabilities((view,)) for view in views(images, "ten")]
+    assert len(seen) == 10
+    assert np.allclose(probabilities(ten), np.mean(seen, axis=0), atol=1e-4)
+
+
+def test_a_model_of_gradients_refuses_other_views(faces: Path, tmp_path: Path) -> None:
     fer("gradients", faces, "-o", tmp_path / "channels.h5")
     fer("train", "--model", "zhao-separable", "--epochs", "1", tmp_path / "channels.h5", "-o", tmp_path / "m.h5")
-    _, message = fer("predict", "-m", tmp_path / "m.h5", tmp_path / "channels.h5", "--flip", status=2)
+    _, message = fer("predict", "-m", tmp_path / "m.h5", tmp_path / "channels.h5", "--tta", "flip", status=2)
     assert message == (
-        "fer predict: error: --flip mirrors pixels, and this model reads gradients or features too: leave it out\n"
+        "fer predict: error: --tta flip changes pixels, and this model reads gradients or features too: leave it out\n"
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..ops.views import views
 from ..store import Block, objects
 from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 from .dense import GRADIENTS
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """The answers of a model, `batch` faces a pass through the network (None: what suits its device), with `flip` of
-    each face and its mirror image. `heads` are the classes of the further heads that are to answer, by name.
+    """The answers of a model, `batch` faces a pass through the network (None: what suits its device), averaged over the
+    views `tta` of each face (see `ops.views`). `heads` are the classes of its further heads, by name.
 
-    Raises UsageError: `flip` for a model that reads more than pixels.
+    Raises UsageError: several views for a model that reads more than pixels.
     """
 
-    def __init__(self, model: "Model", batch: int | None, flip: bool) -> None:
+    def __init__(self, model: "Model", batch: int | None, tta: str) -> None:
         from ..learn.infer import BATCH
 
-        if flip and (model.columns != ("image",) or model.channels == GRADIENTS):
-            raise UsageError("--flip mirrors pixels, and this model reads gradients or features too: leave it out")
-        self._model, self._flip = model, flip
+        if tta != "none" and (model.columns != ("image",) or model.channels == GRADIENTS):
+            raise UsageError(
+                f"--tta {tta} changes pixels, and this model reads gradients or features too: leave it out"
+            )
+        self._model, self._tta = model, tta
         self.classes = model.classes
         self.heads = {head.name: head.classes for head in model.heads}
         self.batch = batch or BATCH[model.device.type]
@@ -70,11 +73,10 @@ class Answers:
         if not len(digests):
             answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
         else:
+            images, *features = inputs
             with device_errors(self.batch):
-                answers = self._model.answers(inputs, self.batch)
-                if self._flip:
-                    mirrored = self._model.answers((np.ascontiguousarray(inputs[0][:, :, ::-1]),), self.batch)
-                    answers = [(one + other) / 2 for one, other in zip(answers, mirrored, strict=True)]
+                seen = [self._model.answers((view, *features), self.batch) for view in views(images, self._tta)]
+            answers = [np.mean(told, axis=0) for told in zip(*seen, strict=True)]
         probability, *further = answers
         told = dict(zip(self.heads, further, strict=True))
         return {

@@ -12,6 +12,7 @@ from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..learn import ranks
+from ..ops.views import VIEWS
 from ..spec import option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX
@@ -58,7 +59,12 @@ class PredictSpec(SearchSpec):
     heads: tuple[str, ...] = option(
         (), "Also answer by this head of a model that was trained with it, such as gender; repeatable.", metavar="NAME"
     )
-    flip: bool = option(False, "Look at each face and its mirror image, and average.")
+    tta: str = option(
+        "none",
+        "Average the answers to each face and its mirror image (flip), or to ten views, turned and resized a little "
+        "too (ten), which takes ten times as long.",
+        choices=tuple(VIEWS),
+    )
     abstain: float = option(0.0, "Give no label where the most probable class is less probable.", low=0, high=1)
     batch: int | None = option(None, "Faces a pass through the network. [default: 32 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
@@ -124,9 +130,9 @@ class Predictor:
     """
 
     def __init__(self, model: "Model", spec: PredictSpec) -> None:
-        """Raises UsageError: `--flip` for a model that reads more than pixels."""
+        """Raises UsageError: `--tta` for a model that reads more than pixels."""
         self.model, self.spec = model, spec
-        self.answers = Answers(model, spec.batch, spec.flip)
+        self.answers = Answers(model, spec.batch, spec.tta)
         self.classes, self.heads = self.answers.classes, self.answers.heads
 
     @classmethod

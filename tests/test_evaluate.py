@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from fercli.cli import main
 from fercli.errors import DataError, GateFailed, UsageError
 from fercli.ops.statistics import mcnemar_worse
-from fercli.stages.evaluate import Answers, EvalSpec, answers_from, evaluate, evaluate_answers, parse_minimum
+from fercli.stages.answers import Answers, answers_from
+from fercli.stages.evaluate import EvalSpec, evaluate, evaluate_answers, parse_minimum
 from fercli.stages.folds import Fold, deviation, mean
 from fercli.stages.gate import check_baseline, check_minimums, enforce, judge, paired_changes, read_baseline
 from fercli.stages.report import as_markdown, as_text, from_json, to_json

@@ -99,7 +99,7 @@ def test_photos_get_the_features_that_the_training_faces_got(
     train(data, tmp_path / "m.h5", SPEC)
     predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu", precision="float32"))
     images, _ = bands(126)
-    answers = predictor.answers.of_crops(images, np.zeros((126, 16), np.uint8))
+    answers = predictor.answering.of_crops(images, np.zeros((126, 16), np.uint8))
     assert answers["probability"] == pytest.approx(asked(tmp_path / "m.h5", data), abs=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_photos_are_not_answered_without_the_features(tmp_path: Path) -> None:
     train(data, tmp_path / "m.h5", SPEC)
     predictor = predict.Predictor.load(tmp_path / "m.h5", PredictSpec(device="cpu", precision="float32"))
     with pytest.raises(DataError) as error:
-        predictor.answers.of_crops(bands(2)[0], np.zeros((2, 16), np.uint8))
+        predictor.answering.of_crops(bands(2)[0], np.zeros((2, 16), np.uint8))
     assert str(error.value) == (
         "the model reads a column 'hog' that fer gradients did not make: "
         "make a store of the faces with fer detect, add the column, and predict that"

@@ -10,7 +10,8 @@ from ..errors import SOME_ROWS_FAILED, UsageError
 from ..learn import ranks
 from ..models.shipped import model_path
 from ..stages import gate, predict, report, runner
-from ..stages.evaluate import EvalSpec, Evaluation, check_distinct, rows_of
+from ..stages.answers import check_distinct, rows_of
+from ..stages.evaluate import EvalSpec, Evaluation
 from ..stages.further import evaluate_with_heads
 from ..store import open_store
 from . import options

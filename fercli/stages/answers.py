@@ -1,99 +1,124 @@
-"""What a model makes of crops of faces: the columns of predictions."""
+"""The rows of predictions that are to be evaluated, beside the labels that they carry."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..ops.views import views
-from ..store import Block, objects
-from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
-from .dense import GRADIENTS
-from .fitting import past
-from .gradients import GradientsSpec, transform
-from .rows import UNSURE
+from ..store import SPLIT_CODES, Reader
 
-if TYPE_CHECKING:
-    from ..learn.inputs import Inputs
-    from ..learn.modelstore import Model
+#: Columns by which a row is known again in another predictions store; the first that both have is used.
+IDENTITIES = ("digest", "source")
+#: Pairs of stores that share rows, of which an error names so many.
+_NAMED = 3
 
 
+@dataclass(frozen=True, eq=False)
 class Answers:
-    """The answers of a model, `batch` faces a pass through the network (None: what suits its device), averaged over the
-    views `tta` of each face (see `ops.views`). `heads` are the classes of its further heads, by name.
+    """Rows to evaluate: label and predicted (N,) index `classes`, -1 is none; probability (N, K); seen (N,) bool;
+    digest (N, 16) uint8; source (N,) str; fold (N,), which the training left out. `name` is the file's, `split` is
+    train, val, test or all."""
 
-    Raises UsageError: several views for a model that reads more than pixels.
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    label: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    digest: np.ndarray | None = None
+    source: np.ndarray | None = None
+    fold: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Answers":
+        """Some of the rows (mask or indices)."""
+        columns = ("label", "predicted", "probability", "seen", "fold", *IDENTITIES)
+        taken = {name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in columns}
+        return Answers(self.name, self.split, self.classes, **taken)
+
+    def keys(self, column: str) -> list[tuple[bytes, str]]:
+        """Identity (digest or source) and label's name of each row."""
+        names = [*self.classes, ""]  # -1 takes the last
+        labels = [names[index] for index in self.label.tolist()]
+        return list(zip(self._identities(column), labels, strict=True))
+
+    def _identities(self, column: str) -> list[bytes]:
+        if column == "digest":
+            return [row.tobytes() for row in self.digest]
+        return [text.encode("utf-8", "surrogateescape") for text in self.source]
+
+    def fingerprint(self, column: str) -> str:
+        """Hash of the set of rows and their labels, in whatever order they come."""
+        entries = (key + b"\0" + label.encode() for key, label in sorted(self.keys(column)))
+        return hashlib.blake2b(b"\n".join(entries), digest_size=16).hexdigest()
+
+
+def answers_from(predictions: Reader, split: str | None) -> Answers:
+    """The rows of one split ("all": every row; None: every row, if they are of one split).
+
+    Raises DataError: no label or prediction column, no rows, none of that split. UsageError: None where rows are of
+    several splits, for a figure over training and test rows together is no figure of either; and as `check_distinct`.
     """
-
-    def __init__(self, model: "Model", batch: int | None, tta: str) -> None:
-        from ..learn.infer import BATCH
-
-        if tta != "none" and (model.columns != ("image",) or model.channels == GRADIENTS):
-            raise UsageError(
-                f"--tta {tta} changes pixels, and this model reads gradients or features too: leave it out"
-            )
-        self._model, self._tta = model, tta
-        self.classes = model.classes
-        self.heads = {head.name: head.classes for head in model.heads}
-        self.batch = batch or BATCH[model.device.type]
-        self._trained_on = {digest.tobytes() for digest in model.trained_on}
-        self._gradients = list(past(model.provenance, "gradients", GradientsSpec))
-
-    def of_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
-        """Answers for gray crops, made into the channels and features that the model was trained on."""
-        return self.of_inputs(self._inputs(crops) if len(crops) else (crops,), digests)
-
-    def _inputs(self, crops: np.ndarray) -> "Inputs":
-        """What the model reads of gray crops (N, S, S), by the stages that made it for the training data."""
-        block = {"image": crops}
-        derived = next((spec for spec in self._gradients if spec.operator != "none"), None)
-        if derived:
-            block["image"] = transform(block, replace(derived, hog=False))["image"]
-        elif self._model.channels != ("gray",):
-            raise DataError(
-                f"the model takes the channels {' '.join(self._model.channels)}, and faces are cropped to gray: "
-                f"make a store of them with fer detect and the stages after it, and predict that"
-            )
-        described = next((spec for spec in self._gradients if spec.hog), None)
-        if described:
-            block["hog"] = transform({"image": crops}, replace(described, operator="none"))["hog"]
-        for name in self._model.columns:
-            if name not in block:
-                raise DataError(
-                    f"the model reads a column {name!r} that fer gradients did not make: "
-                    f"make a store of the faces with fer detect, add the column, and predict that"
-                )
-        return [block[name] for name in self._model.columns]
-
-    def of_inputs(self, inputs: "Inputs", digests: np.ndarray) -> Block:
-        """The columns digest, probability, predicted and seen of N rows with digests (N, 16), and those of heads."""
-        from ..learn.device import device_errors
-
-        if not len(digests):
-            answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
-        else:
-            images, *features = inputs
-            with device_errors(self.batch):
-                seen = [self._model.answers((view, *features), self.batch) for view in views(images, self._tta)]
-            answers = [np.mean(told, axis=0) for told in zip(*seen, strict=True)]
-        probability, *further = answers
-        told = dict(zip(self.heads, further, strict=True))
-        return {
-            "digest": digests,
-            "probability": probability,
-            "predicted": probability.argmax(axis=1).astype(np.int16),
-            **{HEAD_PROBABILITY_PREFIX + name: chances for name, chances in told.items()},
-            **{HEAD_PREFIX + name: chances.argmax(axis=1).astype(np.int16) for name, chances in told.items()},
-            "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
-        }
+    name = predictions.name
+    for column, remedy in (
+        ("predicted", "make predictions with fer predict, or name the model: fer eval -m MODEL DATA"),
+        ("label", "there is nothing to compare the predictions with"),
+    ):
+        if column not in predictions.columns:
+            raise DataError(f"{name} has no column {column}: {remedy}")
+    chosen, split = rows_of(predictions, split)
+    check_distinct(predictions, chosen)
+    optional = ("probability", "seen", "fold", *IDENTITIES)
+    present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
+    label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
+    return Answers(name, split, predictions.classes, label, predicted, **present)
 
 
-def withhold(block: Block, least: float) -> Block:
-    """The block without the labels (predicted -1) of rows whose most probable class is less probable than `least`."""
-    if not least:
-        return block
-    unsure = (block["predicted"] >= 0) & (block["probability"].max(axis=1) < least)
-    reasons = block["error"] if "error" in block else [""] * len(unsure)
-    told = objects(UNSURE if doubt else reason for doubt, reason in zip(unsure, reasons, strict=True))
-    return {**block, "predicted": np.where(unsure, -1, block["predicted"]).astype(np.int16), "error": told}
+def rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray, str]:
+    """Rows of the split asked for in any store, and its name; raises as `answers_from`."""
+    name = predictions.name
+    if not predictions.rows:
+        raise DataError(f"{name} holds no rows")
+    if "split" not in predictions.columns:
+        if split not in (None, "all"):
+            raise DataError(f"{name} has no column split, so no rows of {split}: evaluate every row with --split all")
+        return slice(None), "all"
+    codes = predictions.column("split")
+    counts = {one: int((codes == code).sum()) for one, code in SPLIT_CODES.items()}
+    held = {one: count for one, count in counts.items() if count}
+    told = " and ".join(f"{one} ({count:,} rows)" for one, count in held.items())
+    if split is None and len(held) > 1:
+        choices = ", ".join(f"--split {one}" for one in held)
+        raise UsageError(f"{name} holds {told}: choose with {choices} or --split all")
+    if split == "all":
+        return slice(None), "all"
+    split = split or next(iter(held))
+    if split not in held:
+        raise DataError(f"{name} has no rows of {split}: it holds {told}")
+    return codes == SPLIT_CODES[split], split
+
+
+def check_distinct(src: Reader, chosen: slice | np.ndarray) -> None:
+    """Raises UsageError where a row of one store is that of another, and would count twice.
+
+    That is so where digest and source are the same, whichever model answers. Rows of one store are never taken for one,
+    as a picture may be in the data twice; nor are rows without a face, which have no digest.
+    """
+    names, rows = zip(*src.stores, strict=True)
+    if len(names) == 1 or not {"digest", "source"} <= set(src.columns):
+        return
+    store = np.repeat(np.arange(len(names)), rows)[chosen]
+    digest, source = (src.column(name)[chosen] for name in ("digest", "source"))
+    first: dict[tuple[bytes, str], int] = {}
+    shared: Counter[tuple[int, int]] = Counter()
+    for row in np.flatnonzero(digest.any(axis=1)).tolist():
+        one = int(store[row])
+        other = first.setdefault((digest[row].tobytes(), source[row]), one)
+        if one != other:
+            shared[other, one] += 1
+    if shared:
+        told = [f"{count:,} of {names[one]} stand in {names[other]} too" for (other, one), count in shared.items()]
+        more = f" and so on, {len(told)} pairs of stores in all" if len(told) > _NAMED else ""
+        raise UsageError(f"rows would count twice: {', '.join(told[:_NAMED])}{more}; leave one of two such stores out")

@@ -5,10 +5,8 @@ share one list of classes, aligned by name when the predictions were made. How r
 without rows count is written at the top of `ops.metrics`.
 """
 
-import hashlib
 import math
 import operator
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,13 +15,10 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..ops import metrics, statistics
 from ..spec import Spec, nearest, option
-from ..store import SPLIT_CODES, SPLITS, Reader
+from ..store import SPLITS, Reader
+from .answers import IDENTITIES, Answers, answers_from
 from .folds import Fold, folds_of
 
-#: Columns by which a row is known again in another predictions store; the first that both have is used.
-IDENTITIES = ("digest", "source")
-#: Pairs of stores that share rows, of which an error names so many.
-_NAMED = 3
 CLASS_METRICS = ("precision", "recall", "f1")
 LOWER_IS_BETTER = ("ece", "nll")
 
@@ -61,40 +56,6 @@ class EvalSpec(Spec):
             parse_minimum(gate)
         if self.max_drop is not None and self.baseline is None:
             raise UsageError("--max-drop needs the earlier result to compare with: add --baseline FILE")
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Rows to evaluate: label and predicted (N,) index `classes`, -1 is none; probability (N, K); seen (N,) bool;
-    digest (N, 16) uint8; source (N,) str; fold (N,), which the training left out. `name` is the file's, `split` is
-    train, val, test or all."""
-
-    name: str
-    split: str
-    classes: tuple[str, ...]
-    label: np.ndarray
-    predicted: np.ndarray
-    probability: np.ndarray | None = None
-    seen: np.ndarray | None = None
-    digest: np.ndarray | None = None
-    source: np.ndarray | None = None
-    fold: np.ndarray | None = None
-
-    def keys(self, column: str) -> list[tuple[bytes, str]]:
-        """Identity (digest or source) and label's name of each row."""
-        names = [*self.classes, ""]  # -1 takes the last
-        labels = [names[index] for index in self.label.tolist()]
-        return list(zip(self._identities(column), labels, strict=True))
-
-    def _identities(self, column: str) -> list[bytes]:
-        if column == "digest":
-            return [row.tobytes() for row in self.digest]
-        return [text.encode("utf-8", "surrogateescape") for text in self.source]
-
-    def fingerprint(self, column: str) -> str:
-        """Hash of the set of rows and their labels, in whatever order they come."""
-        entries = (key + b"\0" + label.encode() for key, label in sorted(self.keys(column)))
-        return hashlib.blake2b(b"\n".join(entries), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,75 +181,6 @@ def evaluate(predictions: Reader, spec: EvalSpec) -> Evaluation:
     return evaluate_answers(answers_from(predictions, spec.split))
 
 
-def answers_from(predictions: Reader, split: str | None) -> Answers:
-    """The rows of one split ("all": every row; None: every row, if they are of one split).
-
-    Raises DataError: no label or prediction column, no rows, none of that split. UsageError: None where rows are of
-    several splits, for a figure over training and test rows together is no figure of either; and as `check_distinct`.
-    """
-    name = predictions.name
-    for column, remedy in (
-        ("predicted", "make predictions with fer predict, or name the model: fer eval -m MODEL DATA"),
-        ("label", "there is nothing to compare the predictions with"),
-    ):
-        if column not in predictions.columns:
-            raise DataError(f"{name} has no column {column}: {remedy}")
-    chosen, split = rows_of(predictions, split)
-    check_distinct(predictions, chosen)
-    optional = ("probability", "seen", "fold", *IDENTITIES)
-    present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
-    label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
-    return Answers(name, split, predictions.classes, label, predicted, **present)
-
-
-def rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray, str]:
-    """Rows of the split asked for in any store, and its name; raises as `answers_from`."""
-    name = predictions.name
-    if not predictions.rows:
-        raise DataError(f"{name} holds no rows")
-    if "split" not in predictions.columns:
-        if split not in (None, "all"):
-            raise DataError(f"{name} has no column split, so no rows of {split}: evaluate every row with --split all")
-        return slice(None), "all"
-    codes = predictions.column("split")
-    counts = {one: int((codes == code).sum()) for one, code in SPLIT_CODES.items()}
-    held = {one: count for one, count in counts.items() if count}
-    told = " and ".join(f"{one} ({count:,} rows)" for one, count in held.items())
-    if split is None and len(held) > 1:
-        choices = ", ".join(f"--split {one}" for one in held)
-        raise UsageError(f"{name} holds {told}: choose with {choices} or --split all")
-    if split == "all":
-        return slice(None), "all"
-    split = split or next(iter(held))
-    if split not in held:
-        raise DataError(f"{name} has no rows of {split}: it holds {told}")
-    return codes == SPLIT_CODES[split], split
-
-
-def check_distinct(src: Reader, chosen: slice | np.ndarray) -> None:
-    """Raises UsageError where a row of one store is that of another, and would count twice.
-
-    That is so where digest and source are the same, whichever model answers. Rows of one store are never taken for one,
-    as a picture may be in the data twice; nor are rows without a face, which have no digest.
-    """
-    names, rows = zip(*src.stores, strict=True)
-    if len(names) == 1 or not {"digest", "source"} <= set(src.columns):
-        return
-    store = np.repeat(np.arange(len(names)), rows)[chosen]
-    digest, source = (src.column(name)[chosen] for name in ("digest", "source"))
-    first: dict[tuple[bytes, str], int] = {}
-    shared: Counter[tuple[int, int]] = Counter()
-    for row in np.flatnonzero(digest.any(axis=1)).tolist():
-        one = int(store[row])
-        other = first.setdefault((digest[row].tobytes(), source[row]), one)
-        if one != other:
-            shared[other, one] += 1
-    if shared:
-        told = [f"{count:,} of {names[one]} stand in {names[other]} too" for (other, one), count in shared.items()]
-        more = f" and so on, {len(told)} pairs of stores in all" if len(told) > _NAMED else ""
-        raise UsageError(f"rows would count twice: {', '.join(told[:_NAMED])}{more}; leave one of two such stores out")
-
-
 def evaluate_answers(answers: Answers) -> Evaluation:
     """Evaluates rows in memory.
 
@@ -299,7 +191,7 @@ def evaluate_answers(answers: Answers) -> Evaluation:
     if not labelled.any():
         rows = "labelled rows" if answers.split == "all" else f"labelled rows of {answers.split}"
         raise DataError(f"{answers.name} has no {rows}, so there is nothing to compare the predictions with")
-    chosen = _take(answers, labelled)
+    chosen = answers.take(labelled)
     correct = chosen.predicted == chosen.label
     ece, nll = _calibration(chosen, correct)
     seen = chosen.seen
@@ -313,12 +205,6 @@ def evaluate_answers(answers: Answers) -> Evaluation:
         fingerprints={name: chosen.fingerprint(name) for name in IDENTITIES if getattr(chosen, name) is not None},
         answers=chosen,
     )  # fmt: skip
-
-
-def _take(answers: Answers, rows: np.ndarray) -> Answers:
-    columns = ("label", "predicted", "probability", "seen", "fold", *IDENTITIES)
-    taken = {name: None if getattr(answers, name) is None else getattr(answers, name)[rows] for name in columns}
-    return Answers(answers.name, answers.split, answers.classes, **taken)
 
 
 def _calibration(answers: Answers, correct: np.ndarray) -> tuple[float | None, float | None]:

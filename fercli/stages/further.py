@@ -6,7 +6,8 @@ from dataclasses import replace
 from ..errors import DataError
 from ..store import Reader
 from ..store.schema import ATTRIBUTE_PREFIX, HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
-from .evaluate import Answers, EvalSpec, Evaluation, evaluate, evaluate_answers, rows_of
+from .answers import Answers, rows_of
+from .evaluate import EvalSpec, Evaluation, evaluate, evaluate_answers
 
 
 def evaluate_with_heads(predictions: Reader, spec: EvalSpec) -> Evaluation:

@@ -25,17 +25,8 @@ from ..errors import DataError, GateFailed, UsageError
 from ..ops.statistics import mcnemar_worse
 from ..spec import nearest
 from ..store import is_store, open_store
-from .evaluate import (
-    IDENTITIES,
-    METRICS,
-    Answers,
-    EvalSpec,
-    Evaluation,
-    Verdict,
-    answers_from,
-    evaluate_answers,
-    parse_minimum,
-)
+from .answers import IDENTITIES, Answers, answers_from
+from .evaluate import METRICS, EvalSpec, Evaluation, Verdict, evaluate_answers, parse_minimum
 from .report import from_json
 
 #: Means that leave out classes without rows: a gate on them would rise when a hard class went missing.

@@ -16,7 +16,7 @@ from ..ops.views import VIEWS
 from ..spec import option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX
-from .answers import Answers, withhold
+from .answering import Answering, withhold
 from .dense import pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import PHOTOS, Photo, label_photos, photos_in
@@ -132,8 +132,8 @@ class Predictor:
     def __init__(self, model: "Model", spec: PredictSpec) -> None:
         """Raises UsageError: `--tta` for a model that reads more than pixels."""
         self.model, self.spec = model, spec
-        self.answers = Answers(model, spec.batch, spec.tta)
-        self.classes, self.heads = self.answers.classes, self.answers.heads
+        self.answering = Answering(model, spec.batch, spec.tta)
+        self.classes, self.heads = self.answering.classes, self.answering.heads
 
     @classmethod
     def load(cls, path: str | Path, spec: PredictSpec) -> "Predictor":
@@ -153,7 +153,7 @@ class Predictor:
     @property
     def _piece(self) -> int:
         """Crops of a store whose answers become a block."""
-        return max(_ROWS, self.answers.batch)
+        return max(_ROWS, self.answering.batch)
 
     def over_store(self, src: Reader, log: Log) -> Iterator[Block]:
         """Prediction blocks for the rows of a store: one row a crop, or as `over_photos` where it holds photos.
@@ -192,7 +192,7 @@ class Predictor:
             if label is not None:
                 block["label"] = label[parent]
             block.setdefault("source", objects(f"row {row}" for row in parent))
-            answered = smoothing({**block, **self.answers.of_inputs(inputs, digests), "parent": parent})
+            answered = smoothing({**block, **self.answering.of_inputs(inputs, digests), "parent": parent})
             yield withhold(answered, self.spec.abstain)
             first += len(digests)
             log.advance(len(digests))
@@ -208,7 +208,7 @@ class Predictor:
     def _label(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         if self.spec.smooth:
             raise UsageError("--smooth averages over the time of a video, and photos have none: leave it out")
-        found = label_photos(photos, self._search(log), self.answers.of_crops, log)
+        found = label_photos(photos, self._search(log), self.answering.of_crops, log)
         return (withhold(block, self.spec.abstain) for block in found)
 
     def over_clips(
@@ -217,7 +217,7 @@ class Predictor:
         """The frames of videos beside their prediction blocks: see `video.label_clips`."""
         ranks.check_alone("labelling a video", "leave torchrun out")
         search, smooth = self._search(log), self.spec.smooth
-        found = label_clips(clips, search, self.answers.of_crops, self.classes, smooth, log, pictures)
+        found = label_clips(clips, search, self.answering.of_crops, self.classes, smooth, log, pictures)
         return ((photos, withhold(block, self.spec.abstain)) for photos, block in found)
 
     @property

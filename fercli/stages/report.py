@@ -12,7 +12,8 @@ from ..errors import DataError
 from ..ops.statistics import CALIBRATION_BINS
 from ..store import SPLITS
 from ..text import printable
-from .evaluate import CLASS_METRICS, IDENTITIES, METRICS, Evaluation, Verdict
+from .answers import IDENTITIES
+from .evaluate import CLASS_METRICS, METRICS, Evaluation, Verdict
 from .folds import deviation, mean
 
 FORMAT = "fercli-evaluation"

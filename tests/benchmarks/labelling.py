@@ -89,7 +89,7 @@ def parts(model: str, detector: str, paths: Sequence[Path]) -> None:
     crops = [crop for one in found for crop in one]
     digests = np.zeros((len(crops), 16), np.uint8)
     start = time.perf_counter()
-    predictor.answers.of_crops(np.array(crops), digests)
+    predictor.answering.of_crops(np.array(crops), digests)
     told("classify (faces together)", time.perf_counter() - start, len(paths))
     row = {"status": "ok", "label": predictor.classes[0], "probabilities": dict.fromkeys(predictor.classes, 0.1)}
     rows = [[{**row, "box": box.tolist()} for box in one.box] for one in faces]

@@ -62,7 +62,7 @@ def parts(clip: str, detector: str, model: str) -> None:
     predictor = Predictor.load(model, PredictSpec())
     crops = np.array([one.crops[0] for one in found])
     digests = np.zeros((len(crops), 16), np.uint8)
-    answer = predictor.answers.of_crops
+    answer = predictor.answering.of_crops
     answer(crops[:32], digests[:32])
     parts_of = [slice(start, start + 32) for start in range(0, len(crops), 32)]
     told("classify", len(crops), timed(lambda: [answer(crops[part], digests[part]) for part in parts_of])[1])

@@ -23,7 +23,7 @@ def main(data: str, model: str = "default") -> None:
         predictor = Predictor.load(model_path(model), PredictSpec(tta=name))
         known = {one.tobytes() for one in predictor.model.trained_on}
         rows = np.flatnonzero(train & [one.tobytes() not in known for one in digest])
-        told = predictor.answers.of_inputs([images[rows]], digest[rows])
+        told = predictor.answering.of_inputs([images[rows]], digest[rows])
         loss = -np.log(told["probability"][np.arange(len(rows)), label[rows]]).mean()
         right = (told["predicted"] == label[rows]).mean()
         print(f"{name:<6}{100 * right:6.2f} % of {len(rows):,}, log loss {loss:.4f}", flush=True)

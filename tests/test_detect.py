@@ -116,6 +116,16 @@ def test_haar_maps_boxes_of_a_large_photo_back() -> None:
         assert max(overlap(box * 6, one) for one in large) > 0.6
 
 
+def test_haar_takes_no_box_where_no_hit_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV joins hits that lie in a ring, each like the next, to a box in the middle."""
+    angle = np.linspace(0, 2 * np.pi, 120)[:, None]
+    ring = np.hstack([150 + 80 * np.cos(angle), 150 + 80 * np.sin(angle), 0 * angle + 30, 0 * angle + 30])
+    haar = detectors.load("haar", 24)
+    monkeypatch.setattr(haar, "_hits", lambda *_: (ring.round().astype(int), np.ones(120)))
+    assert len(cv2.groupRectangles(ring.round().astype(int).tolist(), 5, 0.2)[0]) == 1
+    assert len(haar.detect(np.zeros((300, 300), np.uint8)).box) == 0
+
+
 def test_haar_leaves_out_faces_that_are_too_small() -> None:
     scene = synthetic.draw_scene(np.random.default_rng(1))
     widths = detectors.load("haar", 24).detect(scene.image).box[:, 2]

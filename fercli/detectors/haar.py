@@ -49,7 +49,8 @@ class Detector(Base):
         small, factor = shrink(to_gray(image), min(LONGEST, enough))
         hits, weight = self._hits(small, self._min_face / factor)
         box = np.array(cv2.groupRectangles(hits.tolist(), HITS, ALIKE_HITS)[0], np.float32).reshape(-1, 4)
-        score = np.array([weight[overlap(one, hits) > ALIKE].max() for one in box], np.float32)
+        # a ring of hits may be joined to a box in its middle, where none is: that is no face
+        score = np.array([weight[overlap(one, hits) > ALIKE].max(initial=-np.inf) for one in box], np.float32)
         sure = [value >= self._confidence and self._is_face(small, one) for one, value in zip(box, score, strict=True)]
         box, score = box[sure], score[sure]
         # OpenCV's threads bring the hits in any order

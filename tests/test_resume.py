@@ -34,6 +34,13 @@ def whole(form, photos=PHOTOS):
     return text_of(form, CLASSES)(block(photos))
 
 
+def changed(form, old, new):
+    """The rows of which somebody else has edited the first."""
+    data = whole(form)
+    assert old.encode() in data
+    return data.replace(old.encode(), new.encode(), 1)
+
+
 def go_on(path, form, classes=CLASSES):
     """What a run does: it labels the photos that are not done, and the last one in the file again."""
     with Appended(str(path), form, classes) as file:
@@ -115,8 +122,25 @@ def test_a_full_disk(tmp_path):
         ("csv", b"name,age\nx,3\n", 1),
         ("csv", whole("csv") + b"a.jpg,ok\n" + whole("csv"), 11),
         ("tsv", whole("csv"), 1),
+        ("jsonl", b'{"name": "without a line end"}', 1),
+        ("jsonl", b"x", 1),
+        ("csv", b"a note without a line end", 1),
+        ("csv", b'"', 1),
+        ("tsv", b"source,status,score", 1),
+        *(("jsonl", changed("jsonl", old, new), 1) for old, new in (
+            ('"sad", "confidence"', '"../sad", "confidence"'),
+            ('"sad", "confidence"', 'null, "confidence"'),
+            ('"sad", "confidence"', '["sad"], "confidence"'),
+            ('"confidence": 0.75', '"confidence": null'),
+            ('"status": "ok"', '"status": "no face"'),
+            ("[1, 2, 3, 4.5]", "[1, 2, 3]"),
+            ("[1, 2, 3, 4.5]", '"1234"'),
+            ("[1, 2, 3, 4.5]", "5"),
+        )),
+        ("csv", changed("csv", ",sad,", ",../sad,"), 2),
+        ("tsv", changed("tsv", "\tsad\t", "\t\t"), 2),
     ],
-)
+)  # fmt: skip
 def test_other_files(tmp_path, form, data, line):
     path = tmp_path / "rows"
     path.write_bytes(data)

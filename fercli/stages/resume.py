@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import DataError, UsageError
 from ..store import check_writable, disk_errors, replacing
-from .rows import DELIMITERS, KEYS, NO_HEADS, Heads, Row, from_flat, further_columns, further_keys
+from .rows import DELIMITERS, KEYS, NO_HEADS, UNSURE, Heads, Row, from_flat, further_columns, further_keys
 
 FLAG = "--resume"
 #: What rows of videos have besides those of photos.
@@ -137,6 +137,8 @@ class Appended:
         start = 0
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
+                if number == 1:
+                    self._check_cut_off(b'{"source": "')
                 return
             try:
                 row = json.loads(line)
@@ -147,6 +149,7 @@ class Appended:
             if chances is not None:
                 self._check_classes(chances)
             self._check_further(name for name in row if name not in KEYS)
+            self._check_values(number, row)
             yield _Record(row, start, start + len(line))
             start += len(line)
 
@@ -156,6 +159,7 @@ class Appended:
         try:
             header = next(reader, None)
             if header is None or not lines.whole:
+                self._check_cut_off(f"source{DELIMITERS[self._form]}status".encode())
                 return
             self._check_header(header)
             start = self._end = lines.end
@@ -163,6 +167,7 @@ class Appended:
                 if not lines.whole or (len(record) < len(header) and lines.end == size):
                     return  # cut off, perhaps after a line end within a name
                 row = from_flat(dict(zip(header, record, strict=True)), self._classes)
+                self._check_values(lines.number, row)
                 yield _Record(row, start, lines.end)
                 start = lines.end
         except (ValueError, KeyError, csv.Error):
@@ -196,11 +201,29 @@ class Appended:
                 f"name another file with {FLAG}, or the --heads that it was begun with"
             )
 
+    def _check_cut_off(self, ours: bytes) -> None:
+        """Raises DataError where a file of one unfinished line, which will be overwritten, does not begin as `ours`."""
+        if not ours.startswith(os.pread(self._file.fileno(), len(ours), 0)):
+            raise self._foreign(1)
+
+    def _check_values(self, number: int, row: Row) -> None:
+        """Raises DataError for values that no run wrote, and of which nothing could be made beside the rows."""
+        right = row["label"] in self._classes if row["status"] == "ok" else row["label"] is None
+        if row["status"] in ("ok", UNSURE):
+            right = right and _is_number(row["confidence"]) and row["probabilities"] is not None
+        box = () if row["box"] is None else row["box"]
+        if not (right and isinstance(box, Sequence) and len(box) in (0, 4) and all(map(_is_number, box))):
+            raise self._foreign(number)
+
     def _foreign(self, number: int) -> DataError:
         return DataError(
             f"{self._path} line {number} is no row of {self._form} that fer predict wrote: "
             f"name another file with {FLAG}, or its form with --format"
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 class _Lines:

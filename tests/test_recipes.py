@@ -1,5 +1,6 @@
 """Recipes: every one that comes with the package is sound, and every mistake in one is told."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -9,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from fercli import models
 from fercli.cli import main, options
 from fercli.errors import UsageError
 from fercli.learn import published
@@ -492,6 +495,24 @@ def test_published_weights_that_cannot_be_fetched_are_told_before_any_work(
     assert not Path("out").exists()
     status, _, told = call(*words, "--dry-run")
     assert (status, "downloading" in told) == (0, False)
+
+
+def test_a_run_that_is_up_to_date_needs_no_published_weights(
+    call, recipe, offline: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline.path.parent.mkdir(parents=True)
+    torch.save(models.build("njoku").state_dict(), offline.path)
+    sha256 = hashlib.sha256(offline.path.read_bytes()).hexdigest()
+    monkeypatch.setitem(published.IMAGENET, "njoku", Published(offline.url, sha256))
+    Path("first.toml").write_text("[train]\ninit = 'imagenet'\nepochs = 1\n")
+    own = recipe("[models.a]\nrecipe = 'first.toml'\n[train]\ninit = 'a/model.h5'\nepochs = 1\n")
+    words = ("run", own, "--data", "synthetic:30", "-o", "out")
+    assert call(*words)[0] == 0
+    offline.path.unlink()
+    status, _, told = call(*words)
+    assert (status, "downloading" in told, "fer train: out/a/model.h5 is up to date" in told) == (0, False, True)
+    status, _, told = call(*words, "--force")
+    assert (status, told.splitlines()[0]) == (1, f"fer recipe run: downloading {offline.url} to {offline.path}")
 
 
 def test_the_first_command_that_fails_ends_the_run(call, recipe) -> None:

@@ -115,7 +115,7 @@ def run(
         steps = pipeline.steps(loaded, data, folder, resume, force)
         _print_script(["mkdir", "-p", folder], [*models, first, *steps], pipeline.detection(loaded, data))
         return
-    pipeline.fetch_weights(loaded, folder, console.note)
+    pipeline.fetch_weights(loaded, folder, console.note, force)
     Path(folder).mkdir(parents=True, exist_ok=True)
     _carry_out([*models, first])
     _begin("run")

@@ -92,16 +92,18 @@ def check(recipe: Recipe, folder: str) -> None:
     _check_models(recipe, folder)
 
 
-def fetch_weights(recipe: Recipe, folder: str, tell: Callable[[str], None]) -> None:
+def fetch_weights(recipe: Recipe, folder: str, tell: Callable[[str], None], force: bool = False) -> None:
     """Brings the published weights with which the recipe, `placed`, or one before it begins.
 
-    Without a network the user hears of it so before the work, not after. Raises DataError as `published.fetch`.
+    Without a network the user hears of it so before the work, not after. Where the training has ended already it may
+    be up to date and need none, unless `force` repeats it. Raises DataError as `published.fetch`.
     """
-    if recipe.settings("train").get("init") == published.WORD:
+    ended = os.path.exists(_store(folder, "predictions" if _folds(recipe) else "model"))
+    if recipe.settings("train").get("init") == published.WORD and (force or not ended):
         published.fetch(published.of(recipe.spec("train").model), tell)
     for name, one in recipe.models.items():
         if _model_of(name, folder) in _taken(recipe):
-            fetch_weights(one.load(), folder, tell)
+            fetch_weights(one.load(), os.path.join(folder, name), tell, force)
 
 
 def _check_network(recipe: Recipe) -> None:

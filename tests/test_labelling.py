@@ -587,6 +587,19 @@ def test_a_photo_that_was_mended_is_labelled(predict, photos, scenes, tmp_path, 
     assert b"cannot be read" not in rows.read_bytes()
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_the_last_photo_keeps_its_rows_when_it_cannot_be_read_any_more(predict, photos, tmp_path, form):
+    rows, last = tmp_path / f"rows.{form}", photos / "trip" / "b.jpg"
+    names = [path for path in sorted(photos.rglob("*.*")) if path != last and path.name != "torn.jpg"]
+    assert predict(*names, last, "--resume", rows)[0] == 0
+    before = rows.read_bytes()
+    last.write_bytes(b"")
+    status, _, messages = predict(*names, last, "--resume", rows)
+    assert (status, rows.read_bytes()) == (4, before)
+    told = f"failed: {last}: it cannot be read any more: it keeps its rows, which may not be all\n"
+    assert f"fer predict: {told}" in messages
+
+
 def test_pictures_that_cannot_be_written_are_no_photos_that_cannot_be_read(predict, tmp_path):
     for name in ("a.png", "b.webp"):  # the name alone says that it is one, and one takes no such size
         cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 17000), np.uint8))

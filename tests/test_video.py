@@ -700,6 +700,18 @@ def test_going_on_with_videos_that_could_not_be_read(place, tmp_path):
     assert [json.loads(line)["source"] for line in after[len(torn) :]] == [str(broken)] * 7 + [f"{place}/gray.avi"] * 12
 
 
+def test_the_last_video_keeps_its_rows_when_it_cannot_be_read_any_more(place, tmp_path):
+    clip, rows = tmp_path / "clip.avi", tmp_path / "rows.jsonl"
+    write_clip(clip, gray_frames(7))
+    words = (*PREDICT, "-m", place / "model.h5", clip, "--resume", rows)
+    fer(*words)
+    before = rows.read_bytes()
+    clip.unlink()
+    messages = fer(*words, status=4)[1]
+    assert rows.read_bytes() == before
+    assert f"failed: {clip}: it cannot be read any more: it keeps its rows, which may not be all\n" in messages
+
+
 def test_rows_of_photos_and_of_videos_are_of_two_files(place, tmp_path):
     (tmp_path / "a.png").write_bytes(photo(0, (24, 24)))
     model = ("-m", place / "model.h5", "--detector", "none")

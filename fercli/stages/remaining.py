@@ -68,6 +68,10 @@ def _remaining(
             take(last)
         last = past
     cut_off = known.get(os.path.normpath(last.source)) if last else None
+    if cut_off and not _can_be_read(cut_off):  # it would not be labelled anew, and would lose the rows it has
+        if last.rows[-1]["status"] != "error":
+            log.failed(cut_off.source, "it cannot be read any more: it keeps its rows, which may not be all")
+        cut_off = None
     if cut_off:
         file.cut(last.start)
     elif last:

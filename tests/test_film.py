@@ -160,7 +160,7 @@ def test_a_folder_that_holds_the_clip(tmp_path):
 def test_a_run_that_fails_leaves_the_older_film(tmp_path):
     clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
     target.write_bytes(b"older")
-    out = films(str(target), [clip], "-", Log())
+    out = films(str(target), [clip], "-", Log(), force=True)
     out.add([frame(clip, 0.0, 50)])
     assert len(list(tmp_path.iterdir())) == 2
     out.stop()
@@ -279,6 +279,35 @@ def test_what_is_refused(tmp_path):
             films(out, clips, rows, Log())
         assert str(caught.value) == text
     assert Path(one.path).read_bytes() == b"a video"
+
+
+def test_a_film_replaces_an_older_one_and_no_other_video(tmp_path):
+    clip, target = Clip(tmp_path / "a.mp4"), tmp_path / "out.avi"
+    write_clip(target, face_frames(3), (320, 240))
+    kept = target.read_bytes()
+    for other in (kept, b"notes"):
+        target.write_bytes(other)
+        with pytest.raises(UsageError) as caught:
+            films(str(target), [clip], "-", Log())
+        assert str(caught.value) == (
+            f"{target} is there and --annotate has not drawn it: name another file with --annotate, or add --force"
+        )
+        assert target.read_bytes() == other
+    for force in (True, False):
+        out = films(str(target), [clip], "-", Log(), force)
+        out.add([frame(clip, 0.0, 50)])
+        out.close()
+        assert shown(target) == near([50])
+
+
+@pytest.mark.parametrize("suffix", film.CODECS)
+def test_a_film_is_known_again(tmp_path, suffix):
+    clip, target = Clip("a.mp4"), str(tmp_path / f"out{suffix}")
+    for value in (50, 90):
+        out = films(target, [clip], "-", Log())
+        out.add([frame(clip, 0.0, value)])
+        out.close()
+        assert shown(target) == near([value])
 
 
 def test_frames_are_not_for_terminals(monkeypatch):

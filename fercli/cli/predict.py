@@ -37,7 +37,10 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
 @options.settings(PredictSpec)
 @options.settings(OutputSpec)
 @click.option(
-    "-f", "--force", is_flag=True, help="Run even if OUT is up to date; --contact-sheet may replace another picture."
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Run even if OUT is up to date; --contact-sheet and --annotate may replace another picture or video.",
 )
 @options.dry_run
 @options.machine

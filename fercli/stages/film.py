@@ -21,14 +21,16 @@ from .runner import Log
 
 #: The codes of the codecs that OpenCV's own FFmpeg writes, by what the name of a file ends in.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
+#: The code that a reader of any of these has.
+DRAWN = "FMP4"
 #: Frames a second where a clip tells none that can be, and the longest gap between two frames that is filled, seconds.
 _RATE, _RATES, _GAP = 30.0, (1.0, 240.0), 10.0
 
 
-def films(out: str, clips: Sequence[Clip], rows: str, log: Log) -> Output:
+def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = False) -> Output:
     """What takes the frames of clips to `out`: a file, a folder, or "-" for standard output, where `rows` are not.
 
-    Raises UsageError for what cannot be.
+    Raises UsageError for what cannot be, and for a file that is not drawn here unless it may be replaced by `force`.
     """
     single = out == "-" or is_video(out)
     if single and len(clips) > 1:
@@ -50,7 +52,21 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log) -> Output:
     targets = {clips[0].path: Path(out)}
     _check_apart(targets, "file")
     check_writable(Path(out), FLAG)
+    if not force and not _is_free(Path(out)):
+        raise UsageError(f"{out} is there and {FLAG} has not drawn it: name another file with {FLAG}, or add --force")
     return Films(targets, clips)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing is there that would be lost, such as the first of *.mp4 behind the flag: an older film is made
+    anew. It is told by its codec, which is not that of phones and cameras.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return True
+    found = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+    code = int(found.get(cv2.CAP_PROP_FOURCC))
+    found.release()
+    return code == cv2.VideoWriter_fourcc(*DRAWN)
 
 
 def _check_apart(targets: dict[str, Path], kind: str) -> None:

@@ -50,7 +50,7 @@ def write_rows(
 ) -> Outcome:
     """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete, or at
     an interrupt where nothing is there; one that is resumed grows. With `force` a contact sheet may replace any other
-    picture.
+    picture, and a film any other video.
 
     What is made of a photo is there before its rows are.
     """
@@ -62,7 +62,7 @@ def write_rows(
     with _interrupts_told(src, output, wanted, outcome, log), ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(_destination(output, outcome))
         predictor = Predictor.load(model, spec)
-        others, file = _others(src, output, wanted, predictor, log), None
+        others, file = _others(src, output, wanted, predictor, log, force), None
         for other in others:
             stack.callback(other.stop)
         if wanted.resume:
@@ -177,13 +177,13 @@ def _batches(
 
 
 def _others(
-    src: Reader | Sequence[Source], output: str, wanted: OutputSpec, predictor: Predictor, log: Log
+    src: Reader | Sequence[Source], output: str, wanted: OutputSpec, predictor: Predictor, log: Log, force: bool
 ) -> list[Output]:
     """The outputs beside the rows."""
     made: list[Output] = []
     if wanted.annotate:
         clips = _are_clips(src)
-        made.append(films(wanted.annotate, src, output, log) if clips else Pictures(wanted.annotate, log))
+        made.append(films(wanted.annotate, src, output, log, force) if clips else Pictures(wanted.annotate, log))
     if wanted.contact_sheet:
         made.append(ContactSheet(wanted.contact_sheet, predictor.classes, log))
     if wanted.sort_into:

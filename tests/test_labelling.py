@@ -423,6 +423,14 @@ def test_a_photo_moves_to_its_new_label(tmp_path, by):
     assert one.read_bytes() == b"\0"
 
 
+def test_a_photo_of_a_name_that_can_get_no_suffix(tmp_path):
+    path = tmp_path / f"{'x' * 251}.jpg"
+    path.write_bytes(b"photo")
+    for label in ("happy", "happy", "sad"):
+        sorter(tmp_path).add([labelled(path, label)])
+        assert list(placed(tmp_path / "sorted")) == [f"{label}/{path.name}"]
+
+
 def test_what_a_person_moved_or_changed_stays(tmp_path):
     folder = tmp_path / "sorted"
     paths = [tmp_path / f"{name}.jpg" for name in "abc"]

@@ -686,6 +686,11 @@ def test_going_on_with_videos_that_could_not_be_read(place, tmp_path):
     words = (*PREDICT, "-m", place / "model.h5", broken, place / "torn.avi", place / "gray.avi", "--resume", rows)
     fer(*words, status=4)
     before = rows.read_bytes().splitlines()
+    assert fer(*words, status=4)[1].splitlines()[0] == (
+        "fer predict: 2 videos of 3 labelled by an earlier run, of which 1 cannot be read and 1 could not be "
+        "read to the end: delete its rows from the file to try it again"
+    )
+    assert rows.read_bytes().splitlines() == before
     write_clip(broken, gray_frames(7))
     messages = fer(*words, status=4)[1].splitlines()
     assert messages[:2] == [

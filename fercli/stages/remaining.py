@@ -19,15 +19,14 @@ def remaining_photos(photos: Sequence[Photo], file: Appended, others: Sequence[O
     """The photos that have no rows in the file, or that could not be read and can be now. What the rows of the others
     tell is given again to what takes it.
     """
-    left, _ = _remaining(photos, file, others, log, "photo", "cannot be read")
+    left, _ = _remaining(photos, file, others, log, "photo")
     return left
 
 
 def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> list[Clip]:
     """The clips that have no rows in the file, or that could not be opened and can be now."""
     photos = [Photo(clip.path, partial(_first_frame, clip)) for clip in clips]
-    unread = "could not be read to the end: delete its rows from the file to try it again"
-    left, cut_off = _remaining(photos, file, (), log, "video", unread)
+    left, cut_off = _remaining(photos, file, (), log, "video")
     if cut_off:
         log.note(f"{cut_off} is labelled anew: it is the last in the file, where rows of it may be missing")
     names = {photo.source for photo in left}
@@ -35,19 +34,19 @@ def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> list[Cli
 
 
 def _remaining(
-    photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log, noun: str, unread: str
+    photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log, noun: str
 ) -> tuple[list[Photo], str]:
     """The photos that are left, and which of them has lost its rows as the last one in the file: these may not be all
     that it had.
 
-    Those that an earlier run could not read are reported as failed, in a note as `unread`.
+    Those that an earlier run could not read, or not to the end, are reported as failed.
     """
     known = {os.path.normpath(photo.source): photo for photo in photos}
     done: set[str] = set()
-    failed, mended = 0, []
+    unread, torn, mended = 0, 0, []
 
     def take(past: Past) -> None:
-        nonlocal failed
+        nonlocal unread, torn
         source = os.path.normpath(past.source)
         photo = known.get(source)
         if photo and past.rows[0]["status"] == "error" and _can_be_read(photo):
@@ -57,7 +56,8 @@ def _remaining(
         if not photo:
             return
         if past.rows[-1]["status"] == "error":
-            failed += 1
+            begun = past.rows[0]["status"] != "error"
+            unread, torn = unread + (not begun), torn + begun
             log.failed(photo.source, past.rows[-1]["error"])
         for other in others:
             other.again([Labelled(photo, past.rows)])
@@ -80,7 +80,10 @@ def _remaining(
     left = [photo for photo in photos if os.path.normpath(photo.source) not in done]
     if done or mended:
         told = f"{counted(len(photos) - len(left), noun)} of {len(photos):,} labelled by an earlier run"
-        log.note(told + (f", of which {failed:,} {unread}" if failed else ""))
+        of_which = [f"{unread:,} cannot be read"] if unread else []
+        if torn:
+            of_which.append(f"{torn:,} could not be read to the end: delete its rows from the file to try it again")
+        log.note(f"{told}, of which {' and '.join(of_which)}" if of_which else told)
     if mended:
         log.note(f"{counted(len(mended), noun)} that it could not read can be read now")
     log.total(len(left))

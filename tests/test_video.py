@@ -414,6 +414,7 @@ def test_many_files_are_told_by_the_patterns_that_match_them(tmp_path, monkeypat
     assert shell_words([*all_in[:3], other[0]]) == "p/0.jpg p/1.jpg p/2.jpg 'q [1]/0.jpg'"
     monkeypatch.chdir("p")
     assert shell_words(["0.jpg", "1.jpg", "2.jpg", "3.jpg"]) == "'*.jpg'"
+    assert shell_words(["-o.jpg", "a.jpg"]) == "./-o.jpg a.jpg"
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------

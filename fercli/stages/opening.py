@@ -55,6 +55,7 @@ def shell_words(paths: Sequence[str], root: str = "") -> str:
 
     `root` is a folder that they lie in, at whatever depth.
     """
+    paths = [os.path.join(".", path) if path.startswith("-") else path for path in paths]  # no flags
     files = [path for path in paths if not os.path.isdir(path)]
     if len(files) > _FEW:
         places = {(root or os.path.dirname(path), os.path.splitext(path)[1]) for path in files}

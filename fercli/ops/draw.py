@@ -58,8 +58,8 @@ def annotated(image: np.ndarray, faces: Sequence[Face], note: str = "") -> np.nd
     """(H', W', 3) RGB: a copy of the image with each face's box, number, label and probabilities.
 
     A small image is enlarged by a whole number, so that the words have room. Labels stay inside the picture and cover
-    no face and no other label; one that has no such place is left out, as is the panel of all probabilities, which has
-    none among many faces. `note` stands in the upper left corner, if it can be read there.
+    no other label and of a face no more than hair or neck; one that has no such place is left out, as is the panel of
+    all probabilities, which has none among many faces. `note` stands in the upper left corner, if it can be read there.
     """
     factor = magnification(*image.shape[:2])
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()

@@ -84,6 +84,14 @@ def test_a_split_is_evaluated_alone(tmp_path):
     assert evaluate_file(path, split="test").unlabelled == 1
 
 
+def test_copies_that_augmentation_made_are_not_evaluated(tmp_path):
+    copy = np.array([False] * 6 + [True] * 5)
+    assert evaluate_file(write(tmp_path / "p.h5", copy=copy)).rows == 6
+    path = write(tmp_path / "q.h5", copy=copy, split=[0] * 3 + [2] * 3 + [0] * 5)
+    assert evaluate_file(path, split="train").rows == 3
+    assert evaluate_file(write(tmp_path / "r.h5", copy=copy, split=[2] * 6 + [0] * 5)).split == "test"
+
+
 def test_rows_of_one_split_need_no_choice(tmp_path):
     assert evaluate_file(write(tmp_path / "p.h5", split=[2] * 11)).split == "test"
     assert evaluate_file(write(tmp_path / "q.h5")).split == "all"
@@ -102,6 +110,7 @@ def test_rows_of_several_splits_are_not_thrown_together_unasked(tmp_path):
         ({"split": [0] * 9 + [1] * 2}, "test", "{path} has no rows of test: it holds train (9 rows) and val (2 rows)"),
         ({}, "val", "{path} has no column split, so no rows of val: evaluate every row with --split all"),
         ({"label": [], "predicted": []}, "val", "{path} holds no rows"),
+        ({"copy": np.ones(11, bool)}, None, "{path} holds no rows but copies that augmentation made"),
         (
             {"label": [-1] * 3, "predicted": [0] * 3},
             "all",

@@ -76,6 +76,14 @@ def test_a_folder_of_photos(place):
     assert messages.count("failed:") == 1
 
 
+def test_copies_that_augmentation_made_are_known_as_such(place, tmp_path):
+    fer("augment", "--horizontal-flip", place / "faces.h5", "-o", tmp_path / "copies.h5")
+    fer("predict", "-m", place / "model.h5", tmp_path / "copies.h5", "-o", tmp_path / "p.h5")
+    with open_store(tmp_path / "copies.h5") as src, open_store(tmp_path / "p.h5", "predictions") as made:
+        assert src.column("copy").any()
+        assert (made.column("copy") == src.column("copy")).all()
+
+
 def test_a_photo_without_a_face_is_an_answer(place):
     text, _ = fer("predict", "-q", "-m", place / "model.h5", place / "photos" / "empty.png")
     assert [row["status"] for row in rows(text)] == ["no face"]

@@ -70,7 +70,7 @@ def choose_rows(src: Reader, holdout: float, seed: int, heads: Sequence[str] = (
     if holdout:
         train, validation = _held_out(src, train, holdout, seed)
     else:
-        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & told & originals(src))
+        validation = np.flatnonzero((split == SPLIT_CODES["val"]) & told & src.originals())
         if not (label[validation] >= 0).any():
             raise UsageError(f"{src.name} has no val rows to choose the epoch by: add --holdout 0.1 or run fer split")
     return Rows(train, validation, int((~told).sum()))
@@ -107,7 +107,7 @@ def choose_fold(
     else nothing does, and validation is by the fold. Raises as `choose_rows`, and where the fold shows no labelled row.
     """
     label, told, within = _labels(src), _told(src, heads), read_folds(src) == fold
-    tested = np.flatnonzero(within & originals(src))
+    tested = np.flatnonzero(within & src.originals())
     if not (label[tested] >= 0).any():
         raise DataError(
             f"fold {fold} of {src.name} has no labelled rows to test on: assign the rows anew with fer split --folds"
@@ -118,11 +118,6 @@ def choose_fold(
     if holdout:
         train, validation = _held_out(src, train, holdout, seed)
     return Rows(train, validation, int((~told & ~within).sum()), choose=holdout > 0), tested
-
-
-def originals(src: Reader) -> np.ndarray:
-    """(N,) bool: rows that augmentation did not make from others, and so may be tested on."""
-    return ~src.column("copy") if "copy" in src.columns else np.ones(src.rows, bool)
 
 
 def _labels(src: Reader) -> np.ndarray:
@@ -169,7 +164,7 @@ def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np
     label = src.column("label")[rows].astype(np.int64)
     strata = np.where(label < 0, len(src.classes), label)
     held = assign(connected(together, len(rows)), strata, (1 - share, share), seed) == 1
-    shown = held & originals(src)[rows]
+    shown = held & src.originals()[rows]
     _, first = np.unique(digests[shown], axis=0, return_index=True)
     return rows[~held], rows[shown][np.sort(first)]
 

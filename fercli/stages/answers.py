@@ -76,31 +76,33 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
     return Answers(name, split, predictions.classes, label, predicted, **present)
 
 
-def rows_of(predictions: Reader, split: str | None) -> tuple[slice | np.ndarray, str]:
-    """Rows of the split asked for in any store, and its name; raises as `answers_from`."""
-    name = predictions.name
-    if not predictions.rows:
-        raise DataError(f"{name} holds no rows")
+def rows_of(predictions: Reader, split: str | None) -> tuple[np.ndarray, str]:
+    """Which rows (N,) bool are of the split asked for in any store, without copies that augmentation made, and its
+    name; raises as `answers_from`.
+    """
+    name, chosen = predictions.name, predictions.originals()
+    if not chosen.any():
+        raise DataError(f"{name} holds no rows" + (" but copies that augmentation made" if predictions.rows else ""))
     if "split" not in predictions.columns:
         if split not in (None, "all"):
             raise DataError(f"{name} has no column split, so no rows of {split}: evaluate every row with --split all")
-        return slice(None), "all"
+        return chosen, "all"
     codes = predictions.column("split")
-    counts = {one: int((codes == code).sum()) for one, code in SPLIT_CODES.items()}
+    counts = {one: int((codes[chosen] == code).sum()) for one, code in SPLIT_CODES.items()}
     held = {one: count for one, count in counts.items() if count}
     told = " and ".join(f"{one} ({count:,} rows)" for one, count in held.items())
     if split is None and len(held) > 1:
         choices = ", ".join(f"--split {one}" for one in held)
         raise UsageError(f"{name} holds {told}: choose with {choices} or --split all")
     if split == "all":
-        return slice(None), "all"
+        return chosen, "all"
     split = split or next(iter(held))
     if split not in held:
         raise DataError(f"{name} has no rows of {split}: it holds {told}")
-    return codes == SPLIT_CODES[split], split
+    return chosen & (codes == SPLIT_CODES[split]), split
 
 
-def check_distinct(src: Reader, chosen: slice | np.ndarray) -> None:
+def check_distinct(src: Reader, chosen: np.ndarray) -> None:
     """Raises UsageError where a row of one store is that of another, and would count twice.
 
     That is so where digest and source are the same, whichever model answers. Rows of one store are never taken for one,

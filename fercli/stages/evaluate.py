@@ -28,7 +28,9 @@ class EvalSpec(Spec):
     """What is evaluated, and the gates that it has to pass."""
 
     split: str | None = option(
-        None, "Rows to evaluate; may be left out where all rows are of one split.", choices=(*SPLITS, "all")
+        None,
+        "Rows to evaluate; may be left out where all are of one split. Copies made by fer augment never count.",
+        choices=(*SPLITS, "all"),
     )
     min: tuple[str, ...] = option(
         (), "Fail (exit 3) if a metric is lower, such as accuracy=0.65, macro_f1=0.6 or recall.happy=0.8; repeatable.",

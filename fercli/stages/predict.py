@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Crops whose answers become a block, where a pass takes no more: few enough that the first rows appear soon.
 _ROWS = 512
 #: Columns that a prediction takes over from its face.
-_KEPT = ("source", "split", "box", "score", "frame", "time", "track")
+_KEPT = ("source", "split", "copy", "box", "score", "frame", "time", "track")
 
 
 @dataclass(frozen=True)

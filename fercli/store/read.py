@@ -115,6 +115,10 @@ class Reader:
         """Shape of one row of a column, such as (48, 48); () where a row is one value, a string or a photo."""
         return self._read(self._parts[0], column, 0, 0).shape[1:]
 
+    def originals(self) -> np.ndarray:
+        """(N,) bool: rows that augmentation did not make from others, and so may be tested on."""
+        return ~self.column("copy") if "copy" in self.columns else np.ones(self.rows, bool)
+
     def column(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A column from row `start` to before row `stop`, in memory."""
         stop = self.rows if stop is None else min(stop, self.rows)

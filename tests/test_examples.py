@@ -56,7 +56,7 @@ def test_label_a_folder(work, tmp_path):
     assert (tmp_path / "out" / "faces.png").exists()
     links = [path for path in (tmp_path / "out" / "sorted").rglob("*") if path.is_symlink()]
     assert len(links) == 4
-    assert "3 photos of 4 labelled by an earlier run" in run(*command).stderr
+    assert "4 photos of 4 labelled by an earlier run, of which 1 cannot be read" in run(*command).stderr
     assert (tmp_path / "out" / "labels.csv").read_text().splitlines() == [header, *lines]
 
 

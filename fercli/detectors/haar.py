@@ -22,9 +22,10 @@ WINDOW = 24
 #: Ratio of one size searched to the last, in the picture and in its half.
 STEPS = (1.12, 1.08)
 #: Hits that are alike but for the share ALIKE_HITS of their sides make a face, if there are more of them than this. One
-#: of windows that are searched for at every second pixel counts as often as COARSE says.
+#: of windows that are searched for at every second pixel counts as often as COARSE says. Of 1,149 faces it finds 805,
+#: with 4 false ones; more than 2 hits find 842 with 12, and single ones 859 with 40 (python -m tests.benchmarks.haar).
 HITS, COARSE, ALIKE_HITS = 5, 3, 0.2
-#: The default of --confidence: it leaves out a quarter of the false faces and one in two hundred true ones.
+#: The default of --confidence: of those 805 faces it costs one, and of the photos at hand it spares a false one.
 LEAST = -1.0
 #: Overlap (intersection over union) above which only the surer of two boxes stays: OpenCV joins boxes of nearly one
 #: place and size alone, and finds some faces a second time with their hair.

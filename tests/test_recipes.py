@@ -418,6 +418,9 @@ def test_models_that_a_recipe_takes_are_trained_first(call, recipe, tmp_path: Pa
         ("[train]\nepoch = 3\n", "recipe cheap.toml: [train] has no setting 'epoch'; did you mean 'epochs'?"),
         ("[models.a]\nrecipe = 'own.toml'\n[train]\n",
          "recipe cheap.toml has [models] of its own, and cannot be one of another's"),
+        ("[train]\nteacher = ['imagenet']\n",
+         "recipe cheap.toml takes imagenet, which is not there: train it first, or name another (fer recipe show "
+         "cheap.toml tells of it)"),
         ("[train]\ninit = 'none.h5'\n",
          "recipe cheap.toml takes none.h5, which is not there: train it first, or name another (fer recipe show "
          "cheap.toml tells of it)"),

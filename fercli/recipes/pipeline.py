@@ -122,7 +122,7 @@ def _check_models(recipe: Recipe, folder: str) -> None:
     for name in _taken(recipe):
         if name in coming:
             check(coming[name].load(), folder)
-        elif name == published.WORD:
+        elif name == published.WORD == recipe.settings("train").get("init"):
             published.of(recipe.spec("train").model)
         elif name != DEFAULT and not os.path.exists(name):
             raise UsageError(

@@ -441,11 +441,35 @@ def test_what_a_person_moved_or_changed_stays(tmp_path):
     (folder / "happy" / "a.jpg").rename(folder / "sad" / "a.jpg")
     (folder / "happy" / "b.jpg").write_bytes(b"retouched")
     paths[2].write_bytes(b"a later photo of the name")
+    for label in ("happy", "unsure"):
+        out = sorter(tmp_path)
+        out.add([labelled(paths[0], label)])
+        assert out.close() == f"1 photo sorted into {folder}, 1 of them left where a person moved them"
     sorter(tmp_path).add([labelled(path, "unsure") for path in paths])
     assert placed(folder) == {
-        "sad/a.jpg": b"a.jpg", "happy/b.jpg": b"retouched", "happy/c.jpg": b"c.jpg", "unsure/a.jpg": b"a.jpg",
-        "unsure/b.jpg": b"b.jpg", "unsure/c.jpg": b"a later photo of the name",
+        "sad/a.jpg": b"a.jpg", "happy/b.jpg": b"retouched", "happy/c.jpg": b"c.jpg", "unsure/b.jpg": b"b.jpg",
+        "unsure/c.jpg": b"a later photo of the name",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["copy", "hardlink", "symlink"])
+def test_a_photo_that_a_person_removed_is_placed_again(tmp_path, by):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"photo")
+    sorter(tmp_path, by).add([labelled(path, "happy")])
+    shutil.rmtree(tmp_path / "sorted" / "happy")
+    sorter(tmp_path, by).add([labelled(path, "happy")])
+    assert list(placed(tmp_path / "sorted")) == ["happy/a.jpg"]
+
+
+def test_a_record_that_cannot_be_read_is_told(tmp_path):
+    record = tmp_path / "sorted" / sorting.RECORD
+    record.mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        sorter(tmp_path)
+    assert str(caught.value) == (
+        f"{record}, which tells what was sorted, cannot be read: Is a directory; name another --sort-into"
+    )
 
 
 def test_a_photo_moves_whatever_else_the_record_says(tmp_path):

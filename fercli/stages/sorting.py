@@ -27,7 +27,8 @@ class Sorted(Output):
     """Each photo lies in the folder of the label of its largest face, or in no-face, unsure or unreadable.
 
     Where another photo of the same name is there, the later one's name gets a suffix made of its bytes, so that a rerun
-    finds it again and leaves it. One that an earlier run placed under another label moves; what a person placed stays.
+    finds it again and leaves it. One that an earlier run placed under another label moves; what a person placed stays,
+    and one that a person moved to another folder is not placed again.
     """
 
     def __init__(self, folder: str, by: str, classes: Sequence[str], log: Log) -> None:
@@ -36,7 +37,7 @@ class Sorted(Output):
                 raise DataError(f"the class {name!r} of the model cannot name a folder of {FLAG}")
         self._folder, self._log = prepare(folder, FLAG), log
         self._place = {"copy": _copy, "hardlink": _hardlink, "symlink": _symlink}[by]
-        self._count = self._moved = 0
+        self._count = self._moved = self._left = 0
         self._record = _Record(self._folder / RECORD)
 
     def add(self, batch: Sequence[Labelled]) -> None:
@@ -50,7 +51,6 @@ class Sorted(Output):
                     self._log.failed(photo.source, f"it was not sorted: {error}")
                 continue
             with _errors(self._folder / folder):
-                (self._folder / folder).mkdir(exist_ok=True)
                 names = _names(photo, data)
                 self._sort(photo, data, folder, names)
                 self._moved += self._leave_others(photo, data, folder, names)  # last: at no moment it lies nowhere
@@ -60,11 +60,16 @@ class Sorted(Output):
 
     def close(self) -> str:
         moved = f", {self._moved:,} of them from another label" if self._moved else ""
-        return f"{counted(self._count, 'photo')} sorted into {self._folder}{moved}"
+        left = f", {self._left:,} of them left where a person moved them" if self._left else ""
+        return f"{counted(self._count, 'photo')} sorted into {self._folder}{moved}{left}"
 
     def _sort(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> None:
         if any(_holds(self._folder / folder / name, data) for name in names):
             return
+        if self._was_corrected(photo, data, names):
+            self._left += 1
+            return
+        (self._folder / folder).mkdir(exist_ok=True)
         for name in names:
             target = self._folder / folder / name
             if not os.path.lexists(target):
@@ -72,6 +77,14 @@ class Sorted(Output):
                 self._place(photo, data, target)
                 return
         raise DataError(f"{target} is another file than its name says: move it away, or name another {FLAG}")
+
+    def _was_corrected(self, photo: Photo, data: bytes, names: Sequence[str]) -> bool:
+        """Whether a person took the photo from where a run placed it to another folder."""
+        for name in names:
+            ours = self._record.folders(name)
+            if ours and not any(_is_of(photo, data, self._folder / folder / name) for folder in ours):
+                return any(_is_of(photo, data, folder / name) for folder in self._folder.iterdir())
+        return False
 
     def _leave_others(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> bool:
         """Removes the photo where an earlier run placed it under another label; tells whether it did."""
@@ -96,11 +109,21 @@ class _Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._folders: dict[str, set[str]] = {}  # by the name of a photo
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        for line in self._lines():
             with contextlib.suppress(ValueError, TypeError):  # half a line, of a run that was cut off
                 folder, name, there = json.loads(line)
                 if _names_folder(folder):
                     self._note(folder, name, there)
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise DataError(
+                f"{self._path}, which tells what was sorted, cannot be read: {error.strerror}; name another {FLAG}"
+            ) from None
 
     def folders(self, name: str) -> set[str]:
         """Where a photo of this name was placed."""

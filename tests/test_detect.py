@@ -13,7 +13,7 @@ from fercli.ops import image, synthetic
 from fercli.ops.align import TEMPLATE
 from fercli.ops.geometry import face
 from fercli.stages.detect import DetectSpec as AnyDetectSpec
-from fercli.stages.detect import chosen, weights_digest
+from fercli.stages.detect import Search, chosen, weights_digest
 from fercli.stages.detect import run as run_detect
 from fercli.store import open_store
 
@@ -337,6 +337,26 @@ def test_weights_for_a_detector_that_takes_none(name: str) -> None:
     assert str(caught.value) == (
         f"the detector {name} takes no --weights: leave them out, or name the detector they are of"
     )
+
+
+@pytest.mark.parametrize("method", ["__init__", "detect"])
+def test_a_gpu_that_is_full_or_gone_is_told(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Both where its networks are brought there and where they compute."""
+    import torch
+
+    def fails(*_):
+        raise error
+
+    if detectors.best() != "mtcnn":
+        pytest.skip("the package mtcnn is not installed")
+    monkeypatch.setattr(detectors.find("mtcnn"), method, fails)
+    for error, told in (
+        (torch.OutOfMemoryError("CUDA out of memory"), "the GPU's memory is full: end what else runs on it, or set"),
+        (RuntimeError("CUDA error: device lost"), "the GPU no longer answers (CUDA error: device lost): type the same"),
+    ):
+        with pytest.raises(DataError) as caught:
+            Search(AnyDetectSpec(detector="mtcnn", device="cpu")).find(np.zeros((60, 60), np.uint8))
+        assert str(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize("name", ["mtcnn", "yunet"])

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fercli.errors import DataError, UsageError
+from fercli.learn import infer
 from fercli.learn.augment import Augment
 from fercli.learn.batches import Batches
 from fercli.learn.calibrate import fit_temperature
 from fercli.learn.device import MemoryFull, choose_device, device_errors
 from fercli.learn.infer import log_probabilities, loss_and_accuracy
+from fercli.learn.inputs import answer
 from fercli.learn.loop import Epoch, best_epoch
 from fercli.learn.mix import Mix
 from fercli.learn.normalise import Normalise, statistics
@@ -255,11 +257,49 @@ def test_cuda_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize(("batch", "hint"), [(64, "type --batch 32"), (1, "type --device cpu")])
-def test_a_full_gpu_is_told(batch: int, hint: str) -> None:
+ELSEWHERE = "end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
+
+
+@pytest.mark.parametrize(
+    ("batch", "told"),
+    [
+        (64, " at --batch 64: type --batch 32"),
+        (1, f" at --batch 1: {ELSEWHERE}"),
+        (None, f": {ELSEWHERE}"),
+    ],
+)
+def test_a_full_gpu_is_told(batch: int | None, told: str) -> None:
     with pytest.raises(MemoryFull) as error, device_errors(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    assert str(error.value) == f"the GPU's memory is full at --batch {batch}: {hint}"
+    assert str(error.value) == f"the GPU's memory is full{told}"
+
+
+def test_passes_become_smaller_where_a_gpu_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, normalise = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)), torch.nn.Identity()
+    images = np.arange(80, dtype=np.float32).reshape(20, 2, 2)
+    whole = log_probabilities(network, normalise, (images,))
+    counts = []
+
+    def full(network, normalise, inputs):
+        counts.append(len(inputs[0]))
+        if counts[-1] > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return answer(network, normalise, inputs)
+
+    monkeypatch.setattr(infer, "answer", full)
+    assert log_probabilities(network, normalise, (images,)) == pytest.approx(whole, abs=1e-6)
+    assert counts == [20, 16, 8, 8, 4]
+    with pytest.raises(torch.OutOfMemoryError):  # it was asked for
+        log_probabilities(network, normalise, (images,), batch=16)
+
+
+def test_a_gpu_that_cannot_take_one_row_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(infer, "answer", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        log_probabilities(torch.nn.Linear(4, 3), torch.nn.Identity(), (np.zeros((3, 4), np.float32),))
 
 
 def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
@@ -276,12 +316,13 @@ def test_full_memory_is_told() -> None:
     assert str(error.value) == "the memory is full at --batch 64: type --batch 32"
 
 
-def test_a_gpu_that_is_gone_is_told() -> None:
+@pytest.mark.parametrize(
+    "reason", ["CUDA error: unspecified launch failure", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"]
+)
+def test_a_gpu_that_is_gone_is_told(reason: str) -> None:
     with pytest.raises(DataError) as error, device_errors(64):
-        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
-    assert str(error.value) == (
-        "the GPU no longer answers (CUDA error: unspecified launch failure): type the same command again"
-    )
+        raise RuntimeError(f"{reason}\nCompile with TORCH_USE_CUDA_DSA")
+    assert str(error.value) == f"the GPU no longer answers ({reason}): type the same command again"
 
 
 def test_other_errors_of_torch_stay_what_they_are() -> None:

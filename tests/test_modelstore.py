@@ -215,3 +215,17 @@ def test_a_store_without_a_model_document_is_told(tmp_path: Path) -> None:
     with create_store(tmp_path / "m.h5") as writer:
         writer.start("model", CLASSES, ("gray",))
     assert refused(tmp_path / "m.h5") == "m.h5 says nothing about its network: it is no model made by fer train"
+
+
+def test_a_gpu_without_room_for_the_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with create_store(tmp_path / "m.h5") as writer:
+        card = Card("njoku", {}, 48, [0.0], [255.0])
+        weights = models.build("njoku", len(CLASSES)).state_dict()
+        modelstore.save(writer, card, CLASSES, ("gray",), weights, {}, DIGESTS)
+    monkeypatch.setattr(nn.Module, "to", full)
+    assert refused(tmp_path / "m.h5") == (
+        "the GPU's memory is full: end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
+    )

@@ -209,7 +209,7 @@ def two(monkeypatch):
 def test_each_process_needs_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    text = "2 processes need a GPU each, and torch sees 1 on this machine: type --nproc-per-node 1, or --device cpu"
+    text = "2 processes need a GPU each, and torch sees 1 on this machine: type --nproc-per-node 1"
     for name in ("cuda", "auto"):
         with pytest.raises(UsageError, match=f"^{re.escape(text)}$"):
             choose_device(name)

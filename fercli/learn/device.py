@@ -30,8 +30,7 @@ def _own_gpu() -> torch.device:
     here, gpus = ranks.neighbours(), torch.cuda.device_count()
     if here > gpus:
         raise UsageError(
-            f"{here} processes need a GPU each, and torch sees {gpus} on this machine: "
-            f"type --nproc-per-node {gpus}, or --device cpu"
+            f"{here} processes need a GPU each, and torch sees {gpus} on this machine: type --nproc-per-node {gpus}"
         )
     device = torch.device("cuda", ranks.place())
     torch.cuda.set_device(device)
@@ -68,23 +67,29 @@ class MemoryFull(DataError):
 
 
 @contextlib.contextmanager
-def device_errors(batch: int) -> Iterator[None]:
-    """Turns what torch raises where memory is full, met while working in batches of `batch`, into MemoryFull, and what
-    it raises where a GPU is gone into a DataError.
+def device_errors(batch: int | None = None) -> Iterator[None]:
+    """Turns what torch raises where memory is full into MemoryFull, and where a GPU is gone into a DataError.
+
+    `batch` is the `--batch` that the work goes by, which may be typed smaller; None where it goes by none.
     """
     try:
         yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)):
-            hint = f"type --batch {batch // 2}" if batch > 1 else "type --device cpu"
-            raise MemoryFull(f"the GPU's memory is full at --batch {batch}: {hint}") from error
+            hint = "end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
+            raise MemoryFull(f"the GPU's memory is full{_smaller(batch, hint)}") from error
         if "DefaultCPUAllocator" in reason:
-            hint = f"type --batch {batch // 2}" if batch > 1 else "end other programs"
-            raise MemoryFull(f"the memory is full at --batch {batch}: {hint}") from error
-        if "CUDA error" in reason:
+            raise MemoryFull(f"the memory is full{_smaller(batch, 'end other programs')}") from error
+        if "CUDA error" in reason or "cuDNN error" in reason:
             raise DataError(f"the GPU no longer answers ({reason}): type the same command again") from error
         raise
+
+
+def _smaller(batch: int | None, hint: str) -> str:
+    """Where memory was full, and what to type: a smaller batch, or where there is none the `hint`."""
+    where = "" if batch is None else f" at --batch {batch}"
+    return f"{where}: type --batch {batch // 2}" if batch and batch > 1 else f"{where}: {hint}"
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -42,14 +42,25 @@ def answers_of(
     batch: int | None = None,
     part: slice = slice(None),
 ) -> Iterator[Tensor]:
-    """What `network` makes of a `part` of the rows, in order and `batch` at a time (see BATCH), on its device."""
+    """What `network` makes of a `part` of the rows, in order and `batch` at a time, on its device.
+
+    Where no `batch` is given it is BATCH, and half of that as often as a GPU's memory is full.
+    """
     network.eval()
     device = next(network.parameters()).device
-    batch = batch or BATCH[device.type]
-    first, stop, _ = part.indices(len(inputs[0]))
-    for start in range(first, stop, batch):
-        rows = slice(start, min(start + batch, stop))
-        yield answer(network, normalise, [torch.as_tensor(values[rows]).to(device) for values in inputs])
+    count = batch or BATCH[device.type]
+    start, stop, _ = part.indices(len(inputs[0]))
+    while start < stop:
+        rows = slice(start, min(start + count, stop))
+        try:
+            answered = answer(network, normalise, [torch.as_tensor(values[rows]).to(device) for values in inputs])
+        except torch.OutOfMemoryError:
+            if batch or count == 1:
+                raise
+            count //= 2
+            continue
+        yield answered
+        start = rows.stop
 
 
 def loss_and_accuracy(log_probability: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

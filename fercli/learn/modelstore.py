@@ -14,6 +14,7 @@ from ..errors import DataError, UsageError
 from ..models.inputs import columns
 from ..spec import nearest
 from ..store import Reader, Writer
+from .device import device_errors
 from .fuse import fold_norms
 from .heads import Head, as_arguments, parts, widths
 from .infer import log_probabilities
@@ -129,10 +130,13 @@ def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, 
     if trained_on.dtype != np.uint8 or trained_on.ndim != 2 or trained_on.shape[1] != 16:
         raise DataError(f"{src.name} is damaged: trained_on is {_described(trained_on)}")
     network = fold_norms(network.eval()).requires_grad_(False)
+    with device_errors():
+        network = network.to(device, dtype, memory_format=torch.channels_last)
+        normalise = Normalise(card.mean, card.deviation, dtype).to(device)
     return Model(
         card,
-        network.to(device, dtype, memory_format=torch.channels_last),
-        Normalise(card.mean, card.deviation, dtype).to(device),
+        network,
+        normalise,
         src.classes,
         src.channels,
         trained_on,

@@ -36,6 +36,7 @@ class Answering:
         self._model, self._tta = model, tta
         self.classes = model.classes
         self.heads = {head.name: head.classes for head in model.heads}
+        self._asked = batch
         self.batch = batch or BATCH[model.device.type]
         self._trained_on = {digest.tobytes() for digest in model.trained_on}
         self._gradients = list(past(model.provenance, "gradients", GradientsSpec))
@@ -74,8 +75,8 @@ class Answering:
             answers = [np.zeros((0, len(names)), np.float32) for names in (self.classes, *self.heads.values())]
         else:
             images, *features = inputs
-            with device_errors(self.batch):
-                seen = [self._model.answers((view, *features), self.batch) for view in views(images, self._tta)]
+            with device_errors(self._asked):
+                seen = [self._model.answers((view, *features), self._asked) for view in views(images, self._tta)]
             answers = [np.mean(told, axis=0) for told in zip(*seen, strict=True)]
         probability, *further = answers
         told = dict(zip(self.heads, further, strict=True))

@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,9 @@ class Search:
         """
         self.spec = replace(spec, detector=chosen(spec))
         self._own = threading.local()
-        detector = self._detector()
+        self._device, self._errors = _device(self.spec)
+        with self._errors():
+            detector = self._detector()
         self.whole = not detector.takes_margin  # every photo is a face
         self.has_landmarks = detector.has_landmarks
         if spec.align and not self.has_landmarks:
@@ -117,8 +120,9 @@ class Search:
         return self.cropped(to_gray(image), faces)
 
     def find(self, image: np.ndarray) -> detectors.Faces:
-        """All faces of an (H, W) or (H, W, 3) image, the largest first."""
-        return self._detector().detect(image)
+        """All faces of an (H, W) or (H, W, 3) image, the largest first. Raises DataError: a GPU that is full or gone."""
+        with self._errors():
+            return self._detector().detect(image)
 
     def kept(self, faces: detectors.Faces, gray: np.ndarray) -> np.ndarray:
         """Which of the faces of an (H, W) image become rows: their numbers, the first row's first."""
@@ -155,16 +159,18 @@ class Search:
         if not hasattr(self._own, "detector"):
             spec = self.spec
             self._own.detector = detectors.load(
-                spec.detector, spec.min_face, spec.confidence, spec.weights, self._device()
+                spec.detector, spec.min_face, spec.confidence, spec.weights, self._device
             )
         return self._own.detector
 
-    def _device(self) -> str:
-        if not detectors.find(self.spec.detector).takes_device:
-            return "cpu"
-        from ..learn.device import choose_device  # and with it torch, which others do without
 
-        return str(choose_device(self.spec.device))
+def _device(spec: DetectSpec) -> tuple[str, Callable[[], AbstractContextManager]]:
+    """Where a detector computes, and what its errors are met with there."""
+    if not detectors.find(spec.detector).takes_device:
+        return "cpu", nullcontext
+    from ..learn.device import choose_device, device_errors  # and with them torch, which others do without
+
+    return str(choose_device(spec.device)), device_errors
 
 
 def chosen(spec: SearchSpec) -> str:

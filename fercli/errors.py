@@ -13,6 +13,10 @@ class DataError(FerError):
     exit_code = 1
 
 
+class DeviceGone(DataError):
+    """A GPU no longer answers: no fault of the row at hand, and the rows after it would fail too (exit 1)."""
+
+
 class UsageError(FerError):
     """The command was put wrongly (exit 2)."""
 

@@ -28,6 +28,7 @@ SETTINGS = [
     {"optimizer": "nesterov", "schedule": "onecycle", "lr": 1e-2, "clip": 1.0},
     {"optimizer": "adamw", "ema": 0.9, "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1},
     {"sam": 0.05, "optimizer": "sgd"},
+    {"class_weights": "balanced", "label_smoothing": 0.1},
 ]
 
 

@@ -133,7 +133,9 @@ def test_auto_is_bfloat16_only_where_there_are_units_for_it(monkeypatch: pytest.
     for text, dtype in ((f"flags\t\t: {one}", dtype) for one, dtype in flags.items()):
         monkeypatch.setattr(Path, "read_text", lambda path, text=text: text)
         assert choose_precision("auto", cpu) == dtype
-    assert choose_precision("auto", torch.device("cuda")) == torch.bfloat16
+    for supported, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation, told=supported: told)
+        assert choose_precision("auto", torch.device("cuda")) == dtype
     assert choose_precision("float32", torch.device("cuda")) == torch.float32
 
 

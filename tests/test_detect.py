@@ -1,6 +1,7 @@
 """Detectors, and the stage that crops the faces they find."""
 
 from functools import partial
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -344,16 +345,13 @@ def test_a_gpu_that_is_full_or_gone_is_told(monkeypatch: pytest.MonkeyPatch, met
     """Both where its networks are brought there and where they compute."""
     import torch
 
-    def fails(*_):
-        raise error
-
     if detectors.best() != "mtcnn":
         pytest.skip("the package mtcnn is not installed")
-    monkeypatch.setattr(detectors.find("mtcnn"), method, fails)
     for error, told in (
         (torch.OutOfMemoryError("CUDA out of memory"), "the GPU's memory is full: end what else runs on it, or set"),
         (RuntimeError("CUDA error: device lost"), "the GPU no longer answers (CUDA error: device lost): type the same"),
     ):
+        monkeypatch.setattr(detectors.find("mtcnn"), method, Mock(side_effect=error))
         with pytest.raises(DataError) as caught:
             Search(AnyDetectSpec(detector="mtcnn", device="cpu")).find(np.zeros((60, 60), np.uint8))
         assert str(caught.value).startswith(told)

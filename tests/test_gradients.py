@@ -162,7 +162,7 @@ def test_misuse_is_told(tmp_path) -> None:
     with pytest.raises(DataError) as caught:
         run_stage(run_gradients, online, tmp_path / "out.h5", GradientsSpec())
     assert str(caught.value) == (
-        f"{online} carries a recipe of online augmentation, which would turn gradient channels as if they were "
-        f"pictures: make copies first, fer augment without --online, then fer gradients"
+        f"{online} carries a recipe of online augmentation, which changes pictures, and gradients or features "
+        f"would not follow: make copies first, fer augment without --online, then fer gradients"
     )
     assert not (tmp_path / "out.h5").exists()

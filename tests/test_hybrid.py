@@ -115,6 +115,14 @@ def test_photos_are_not_answered_without_the_features(tmp_path: Path) -> None:
     )
 
 
+def test_a_hybrid_learns_from_a_teacher_that_sees_the_image_alone(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "t.h5", dataclasses.replace(SPEC, model="alizadeh-shallow", epochs=1))
+    train(data, tmp_path / "p.h5", dataclasses.replace(SPEC, teacher=(str(tmp_path / "t.h5"),), epochs=1))
+    train(data, tmp_path / "m.h5", dataclasses.replace(SPEC, epochs=1))
+    with open_store(tmp_path / "p.h5", "model") as taught, open_store(tmp_path / "m.h5", "model") as alone:
+        assert taught.array("history/loss")[0] != alone.array("history/loss")[0]
+
+
 def test_training_without_the_features_names_the_command(plain: Path) -> None:
     assert refused(DataError, plain, SPEC) == (
         f"{plain} has no column 'hog', which alizadeh-shallow-hog reads beside the images: "
@@ -154,6 +162,6 @@ def test_images_augmented_online_leave_their_features_behind_and_are_refused(tmp
         hog=np.zeros((126, 12), np.float32),
     )
     assert refused(DataError, data, SPEC) == (
-        f"{data} is augmented online, which would leave its column 'hog' behind: "
-        f"make copies first, fer augment without --online, then fer gradients --operator none --hog"
+        f"{data} is augmented online, which leaves behind the column 'hog' that alizadeh-shallow-hog reads beside the "
+        f"images: make copies first, fer augment without --online, then fer gradients --operator none --hog"
     )

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 
 from fercli.cli import main
-from fercli.errors import DataError
+from fercli.errors import DataError, DeviceGone
 from fercli.layouts import open_source
 from fercli.layouts.video import open_clip
 from fercli.ops import draw
@@ -91,6 +92,17 @@ def error_of(done, status=2):
     assert (done[0], done[1]) == (status, [])
     line = done[2].splitlines()[-1]  # after the note of what finds the faces
     return line.removeprefix("fer predict: error: ")
+
+
+@pytest.mark.parametrize(("error", "status"), [(DataError("full"), 4), (DeviceGone("gone"), 1)])
+def test_a_photo_may_fail_and_a_gpu_that_is_gone_ends_the_run(predict, photos, monkeypatch, error, status):
+    monkeypatch.setattr(Search, "find", Mock(side_effect=error))
+    found, rows, messages = predict(photos)
+    assert found == status
+    if status == 4:
+        assert [row["error"] for row in rows][:4] == ["full"] * 4
+    else:
+        assert (rows, messages.splitlines()[-1]) == ([], "fer predict: error: gone")
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from fercli.learn.normalise import Normalise, statistics
 from fercli.learn.optimizer import Ascent, make_optimizer
 from fercli.learn.rows import choose_rows, make_digests
 from fercli.learn.schedule import learning_rate
+from fercli.learn.shared import SharedLoss
 from fercli.learn.step import Rule, follow
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
@@ -310,6 +311,16 @@ def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
     assert str(error.value) == "the GPU's memory is full at --batch 64: type --batch 32"
 
 
+@pytest.mark.parametrize(
+    "reason",
+    ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"],
+)
+def test_a_gpu_that_is_full_for_a_library_is_told(reason: str) -> None:
+    with pytest.raises(MemoryFull) as error, device_errors(64):
+        raise RuntimeError(reason)
+    assert str(error.value) == "the GPU's memory is full at --batch 64: type --batch 32"
+
+
 def test_full_memory_is_told() -> None:
     with pytest.raises(MemoryFull) as error, device_errors(64):
         torch.empty(1 << 60, dtype=torch.uint8)
@@ -323,6 +334,16 @@ def test_a_gpu_that_is_gone_is_told(reason: str) -> None:
     with pytest.raises(DataError) as error, device_errors(64):
         raise RuntimeError(f"{reason}\nCompile with TORCH_USE_CUDA_DSA")
     assert str(error.value) == f"the GPU no longer answers ({reason}): type the same command again"
+
+
+@given(seed=st.integers(0, 1000), smoothing=st.floats(0, 0.9))
+@settings(max_examples=20, deadline=None)
+def test_the_loss_that_needs_no_answer_of_a_gpu_is_that_of_torch(seed: int, smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits, weights = torch.randn(9, 4, generator=generator), torch.rand(4, generator=generator) + 0.1
+    labels = torch.randint(0, 4, (9,), generator=generator)
+    theirs = nn.CrossEntropyLoss(weights, label_smoothing=smoothing)(logits, labels)
+    assert SharedLoss(weights, smoothing)(logits, labels).item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
 def test_other_errors_of_torch_stay_what_they_are() -> None:

@@ -162,7 +162,8 @@ def test_njoku_works_at_its_smallest_size_and_not_below() -> None:
     with pytest.raises(UsageError) as error:
         models.build("njoku", size=21)
     assert str(error.value) == (
-        "model njoku takes images of 22x22 pixels or more, not 21x21: type fer detect --detector none --size 22"
+        "model njoku takes images of 22x22 pixels or more, not 21x21: resize them, before any fer gradients, "
+        "with fer detect --detector none --size 22"
     )
 
 

@@ -48,6 +48,7 @@ def place(tmp_path_factory) -> Path:
     fer("train", "--epochs", "1", place / "faces.h5", "-o", place / "model.h5")
     fer("gradients", "--mapping", "saturate", place / "faces.h5", "-o", place / "channels.h5")
     fer("gradients", place / "faces.h5", "-o", place / "signed.h5")
+    fer("gradients", "--mapping", "saturate", "--size", "24", place / "faces.h5", "-o", place / "small.h5")
     fer("train", "--epochs", "1", place / "channels.h5", "-o", place / "gradients.h5")
     fer("ingest", "synthetic:3:scenes", "-o", place / "scenes.h5")
     (place / "photos").mkdir()
@@ -169,6 +170,12 @@ def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
             "{data} has the gradient channels of --operator sobel --mapping signed, and the model takes those of "
             "--operator sobel --mapping saturate: give the store that fer gradients was run on to "
             "fer gradients --operator sobel --mapping saturate",
+        ),
+        (
+            "gradients.h5",
+            "small.h5",
+            "{data} holds images of 24x24 pixels, and the model takes 48x48: give the store that fer gradients was run "
+            "on to fer gradients --operator sobel --mapping saturate --size 48",
         ),
         (
             "model.h5",

@@ -145,7 +145,7 @@ def test_a_network_works_at_its_smallest_size_and_not_below(name: str, smallest:
         models.build(name, size=smallest - 1)
     assert str(error.value) == (
         f"model {name} takes images of {smallest}x{smallest} pixels or more, not {smallest - 1}x{smallest - 1}: "
-        f"type fer detect --detector none --size {smallest}"
+        f"resize them, before any fer gradients, with fer detect --detector none --size {smallest}"
     )
 
 

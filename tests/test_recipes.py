@@ -433,6 +433,16 @@ def test_a_model_that_cannot_be_trained_first_is_told_before_any_work(call, reci
     assert not Path("x").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_any_work(call, recipe) -> None:
+    assert call("run", recipe("[train]\ndevice = 'cuda'\n"), "--data", "synthetic:30", "-o", "out") == (
+        2, "",
+        "fer recipe run: error: --device cuda needs an NVIDIA GPU, and torch sees none on this machine: "
+        "type --device cpu\n",
+    )  # fmt: skip
+    assert os.listdir() == ["own.toml"]
+
+
 @pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -446,6 +456,24 @@ def test_a_model_that_cannot_be_trained_first_is_told_before_any_work(call, reci
          "'conv32x3-bn-relu-drop-pool fc512-bn-relu-drop')"),
         ("[train]\ninit = 'imagenet'\n",
          "no ImageNet weights are published for njoku: type --model alexnet-torchvision"),
+        ("[train]\nfreeze = 9\n", "--freeze 9 is beyond model njoku, which has 4 convolutions"),
+        ("[train]\nmodel = 'zhao-separable'\ndropout = 0.2\n",
+         "model zhao-separable has no setting 'dropout'; models with it: alexnet, alexnet-torchvision, alizadeh, "
+         "alizadeh-deep, alizadeh-deep-hog, alizadeh-hog, alizadeh-shallow, alizadeh-shallow-hog, njoku, residual, "
+         "residual-large, residual-small, yengikand, zhao-cnn, zhao-vgg"),
+        ("[train]\nheads = ['gender']\n",
+         "model njoku has no head beside the expression's; zhao-separable can have more"),
+        ("[gradients]\noperator = 'none'\nhog = true\n[train]\nmodel = 'alizadeh-deep-hog'\nmixup = 0.2\n",
+         "--mixup mixes pictures, and alizadeh-deep-hog reads their hog besides: leave --mixup out"),
+        ("[train]\nmodel = 'alizadeh-deep-hog'\n",
+         "recipe own.toml trains alizadeh-deep-hog, which reads hog features beside the images, and no stage of it "
+         "makes them: add --set gradients.operator=none --set gradients.hog=true"),
+        ("[gradients]\n[train]\nmodel = 'alizadeh-deep-hog'\n",
+         "recipe own.toml trains alizadeh-deep-hog, which reads hog features beside the images, and no stage of it "
+         "makes them: add --set gradients.hog=true"),
+        ("[augment]\nonline = true\nrotation = 9.0\n[gradients]\n[train]\n",
+         "recipe own.toml augments online, and gradients and features would not follow the pictures: add --set "
+         "augment.online=false"),
     ],
 )  # fmt: skip
 def test_a_network_that_will_not_do_is_told_before_any_work(

@@ -427,7 +427,8 @@ def test_a_holdout_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_images_too_small_for_the_network_are_refused(tmp_path: Path) -> None:
     data = write_bands(tmp_path / "data.h5", image=np.zeros((126, 12, 12), np.uint8))
     assert refused(UsageError, data) == (
-        "model njoku takes images of 22x22 pixels or more, not 12x12: type fer detect --detector none --size 22"
+        "model njoku takes images of 22x22 pixels or more, not 12x12: resize them, before any fer gradients, "
+        "with fer detect --detector none --size 22"
     )
 
 

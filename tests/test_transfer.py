@@ -109,7 +109,8 @@ def test_another_network_gives_the_layers_that_fit(first: Path, tmp_path: Path) 
 def test_a_network_that_shares_no_layer_is_refused(data: Path, first: Path) -> None:
     assert refused(DataError, data, replaced(init=str(first))) == (
         f"{first} fits no layer of the network: it holds features.bn1.bias (4), features.bn1.num_batches_tracked "
-        f"(one number) and so on; the network takes conv1.weight (32x1x3x3), conv1.bias (32) and so on"
+        f"(one number) and so on; the network takes conv1.weight (32x1x3x3), conv1.bias (32) and so on; "
+        "type --model alizadeh-shallow"
     )
 
 
@@ -254,9 +255,22 @@ class Hostile:
 
 def test_a_torch_file_that_holds_code_is_refused_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     torch.save({"weight": Hostile()}, tmp_path / "w.pth")
-    with pytest.raises(DataError, match=r"w\.pth is no state dict of plain tensors that torch can read: "):
+    with pytest.raises(DataError) as caught:
         read_torch(tmp_path / "w.pth")
+    assert str(caught.value) == NO_TENSORS.format(tmp_path / "w.pth")
     assert capsys.readouterr().out == ""
+
+
+NO_TENSORS = "{} is no state dict of plain tensors: save one with torch.save(network.state_dict(), FILE.pth)"
+
+
+def test_a_torch_file_of_a_whole_network_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    (tmp_path / "noise.pth").write_bytes(b"no file of torch")
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError) as caught:
+            read_torch(path)
+        assert str(caught.value) == NO_TENSORS.format(path)
 
 
 @pytest.mark.parametrize("found", [{"epoch": 3, "state_dict": {}}, [torch.ones(2)], {1: torch.ones(2)}])

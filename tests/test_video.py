@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fercli.errors import DataError, UsageError
+from fercli.errors import DataError, DeviceGone, UsageError
 from fercli.layouts import open_source
 from fercli.layouts import video as layout
 from fercli.layouts.files import Folder
@@ -303,6 +303,12 @@ def test_a_clip_that_ends_in_an_error_has_its_rows_and_one_that_says_so():
         (1, 40, "happy"),
         (1, 2, "angry"),
     ]
+
+
+def test_a_gpu_that_is_gone_is_no_fault_of_the_clip():
+    broken = Frames([np.full((30, 40, 3), 200, np.uint8)] * 3, error=DeviceGone("gone"))
+    with pytest.raises(DeviceGone):
+        labelled([broken], Log("skip"))
 
 
 def test_smoothing_averages_over_time():

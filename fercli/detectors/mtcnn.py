@@ -4,8 +4,9 @@ Three networks, each looking harder at what the one before let pass: P-Net at ev
 at windows of 24 px, O-Net at windows of 48 px. Photos of one call go through each network together. Thresholds, and how
 numbers are rounded, are those of the published system, so that boxes agree with other implementations of it.
 
-All is reckoned in float32: with P-Net in bfloat16, three quarters of its time on a processor with AMX, boxes
-move (intersection over union 0.91 to 1), as they do with any other resizing.
+All is reckoned in float32, on a GPU with the shorter products (TF32) that torch takes there: with P-Net in bfloat16,
+three quarters of its time on a processor with AMX, boxes move (intersection over union 0.91 to 1), as they do with any
+other resizing.
 """
 
 import threading

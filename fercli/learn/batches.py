@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from .augment import Augment, transform
+from .device import free_memory
 from .heads import truth
 from .inputs import Inputs
 from .normalise import planes
@@ -40,8 +41,9 @@ class Batches:
         self._windows = Windows(inputs) if isinstance(inputs[0], Stored) else None
         if self._windows is None:
             inputs = [torch.as_tensor(values) for values in inputs]
-            if self.device.type == "cpu" or sum(one.nbytes for one in inputs) < _free(self.device) / 2:
-                inputs = [values.to(self.device) for values in inputs]
+            coming = sum(one.nbytes for one in inputs if one.device.type != self.device.type)
+            fit = not coming or coming < free_memory(self.device) / 2
+            inputs = [values.to(self.device if fit else "cpu") for values in inputs]
         self.inputs = tuple(inputs)
 
     def __len__(self) -> int:
@@ -90,8 +92,3 @@ class Batches:
         if self.augment is not None:
             images = transform(planes(images), {name: values[where] for name, values in drawn.items()})
         return (images, *others), self.labels[where]
-
-
-def _free(device: torch.device) -> int:
-    """Bytes of the GPU's memory that nobody uses."""
-    return torch.cuda.mem_get_info(device)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DeviceGone, UsageError
 from . import ranks
 
 
@@ -40,18 +40,28 @@ def _own_gpu() -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The arithmetic of `--precision auto|float32|bfloat16`; auto is bfloat16 where the hardware multiplies in it."""
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" or _multiplies_bfloat16() else "float32"
+        name = "bfloat16" if _multiplies_bfloat16(device) else "float32"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def _multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions for bfloat16: with AMX the default model answers four times as fast as in
-    float32, with AVX-512 alone twice (`tests.benchmarks.predict`). Others emulate them, slower than float32.
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bfloat16; what has none emulates them, slower than float32.
+
+    GPUs have them since Ampere. On a CPU with AMX the default model answers four times as fast as in float32, with
+    AVX-512 alone twice (`tests.benchmarks.predict`).
     """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
         return not {"amx_bf16", "avx512_bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:  # not Linux
         return False
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU's memory that nobody uses, or that this process keeps for its next tensors."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def peak_memory(device: torch.device) -> int:
@@ -68,7 +78,7 @@ class MemoryFull(DataError):
 
 @contextlib.contextmanager
 def device_errors(batch: int | None = None) -> Iterator[None]:
-    """Turns what torch raises where memory is full into MemoryFull, and where a GPU is gone into a DataError.
+    """Turns what torch raises where memory is full into MemoryFull, and where a GPU is gone into a DeviceGone.
 
     `batch` is the `--batch` that the work goes by, which may be typed smaller; None where it goes by none.
     """
@@ -76,14 +86,19 @@ def device_errors(batch: int | None = None) -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)):
+        if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)) or _is_full(reason):
             hint = "end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
             raise MemoryFull(f"the GPU's memory is full{_smaller(batch, hint)}") from error
         if "DefaultCPUAllocator" in reason:
             raise MemoryFull(f"the memory is full{_smaller(batch, 'end other programs')}") from error
-        if "CUDA error" in reason or "cuDNN error" in reason:
-            raise DataError(f"the GPU no longer answers ({reason}): type the same command again") from error
+        if ("CUDA error" in reason or "cuDNN error" in reason) and "captur" not in reason:  # which is a fault of ours
+            raise DeviceGone(f"the GPU no longer answers ({reason}): type the same command again") from error
         raise
+
+
+def _is_full(reason: str) -> bool:
+    """Whether a library beside torch's own allocator found a GPU full."""
+    return "CUDA error: out of memory" in reason or "ALLOC_FAILED" in reason
 
 
 def _smaller(batch: int | None, hint: str) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .device import free_memory
 from .infer import answers_of
 from .inputs import Inputs
 
@@ -79,7 +80,8 @@ def compute(
 ) -> tuple[Tensor | np.ndarray, ...]:
     """The rows with what `prefix` makes of their images in the place of these, and in memory what else is read.
 
-    It lies on the device of `prefix`: float32, or with `bfloat16` as a step in that precision makes it.
+    It lies on the device of `prefix`, or in memory where that would fill a GPU by half: float32, or with `bfloat16` as
+    a step in that precision makes it.
     """
     images, *others = inputs
     device = next(prefix.parameters()).device
@@ -96,7 +98,9 @@ def compute(
 def _room(maps: Tensor, rows: int) -> Tensor:
     """Room for so many `rows` of maps, in their layout."""
     layout = torch.channels_last if maps.ndim == 4 else torch.contiguous_format
-    return torch.empty((rows, *maps.shape[1:]), dtype=maps.dtype, device=maps.device, memory_format=layout)
+    fits = maps.device.type == "cpu" or rows * maps[0].nbytes < free_memory(maps.device) / 2
+    device = maps.device if fits else "cpu"
+    return torch.empty((rows, *maps.shape[1:]), dtype=maps.dtype, device=device, memory_format=layout)
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:

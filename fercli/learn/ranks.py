@@ -8,6 +8,7 @@ something, so whoever changes what is done on the way there has to do so for all
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -128,7 +129,8 @@ def _talk() -> Iterator[Any]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if threading.current_thread() is threading.main_thread():  # a GPU's gradients have one of their own
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Lost(LOST) from error
 
 

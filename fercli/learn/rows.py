@@ -43,15 +43,16 @@ def check_images(src: Reader) -> int:
 def check_features(src: Reader, model: str, columns: Sequence[str]) -> None:
     """Raises DataError unless the store has what network `model` reads beside the images."""
     for name in columns[1:]:
+        if "augment" in src.documents:
+            raise DataError(
+                f"{src.name} is augmented online, which leaves behind the column {name!r} that {model} reads beside "
+                f"the images: make copies first, fer augment without --online, then fer gradients --operator none "
+                f"--{name}"
+            )
         if name not in src.columns:
             raise DataError(
                 f"{src.name} has no column {name!r}, which {model} reads beside the images: "
                 f"add it with fer gradients --operator none --{name}"
-            )
-        if "augment" in src.documents:
-            raise DataError(
-                f"{src.name} is augmented online, which would leave its column {name!r} behind: "
-                f"make copies first, fer augment without --online, then fer gradients --operator none --{name}"
             )
 
 

@@ -24,10 +24,13 @@ class Teachers:
     temperature: float
 
     def blend(self, loss: Tensor, logits: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The loss with the teachers' part, T^2 times the cross-entropy of answers softened by T. logits: (B, K)."""
+        """The loss with the teachers' part, T^2 times the cross-entropy of answers softened by T. logits: (B, K).
+
+        Of what the pupil reads the teachers see the images alone.
+        """
         with torch.no_grad():
             soft = [
-                (answer(model.network, model.normalise, inputs).float() / self.temperature).softmax(1)
+                (answer(model.network, model.normalise, inputs[:1]).float() / self.temperature).softmax(1)
                 for model in self.models
             ]
         taught = functional.cross_entropy(logits.float() / self.temperature, torch.stack(soft).mean(0))

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from . import modelstore, published
 from .safetensors import read_safetensors
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # those narrower come with scales of their own
+_SAVE = "save one with torch.save(network.state_dict(), FILE.pth)"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Weights:
     tensors: Mapping[str, Tensor]
     classes: tuple[str, ...] | None = None  # None: a file that does not tell them
     trained_on: np.ndarray = field(default_factory=lambda: np.empty((0, 16), np.uint8))  # digests of pictures
+    network: str = ""  # the model that they are of, in fercli.models; "": a file that does not tell
 
 
 def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
@@ -45,7 +48,7 @@ def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
         return Weights(init, tensors, _classes(metadata, init))
     with open_store(model_path(init), "model") as src:
         tensors = {name: torch.from_numpy(values) for name, values in modelstore.read_weights(src).items()}
-        return Weights(init, tensors, src.classes, src.array("trained_on"))
+        return Weights(init, tensors, src.classes, src.array("trained_on"), modelstore.read_card(src).name)
 
 
 def _classes(metadata: Mapping[str, str], name: str) -> tuple[str, ...] | None:
@@ -81,13 +84,15 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except UnpicklingError as error:  # more than tensors, or no file of torch; its advice is to run it
+        raise DataError(f"{path} is no state dict of plain tensors: {_SAVE}") from error
     except Exception as error:  # a damaged or hostile file raises whatever its bytes lead the reader into
         reason = str(error).partition("\n")[0][:100]
         raise DataError(f"{path} is no state dict of plain tensors that torch can read: {reason}") from error
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
-        raise DataError(f"{path} is no state dict: save one with torch.save(network.state_dict(), FILE.pth)")
+        raise DataError(f"{path} is no state dict: {_SAVE}")
     for name, value in found.items():
         if oddity := _oddity(value):
             raise DataError(f"{path} is no state dict of plain tensors that torch can read: {name} is {oddity}")

@@ -23,7 +23,6 @@ from ..spec import nearest
 if TYPE_CHECKING:
     from torch import nn
 
-LARGE = 4096  # px, a side that no network is too deep for
 
 _builders: dict[str, Callable[..., "nn.Module"]] = {}
 
@@ -58,14 +57,6 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
             hint = f"models with it: {able}" if able else nearest(argument, own) if own else "it has none"
             raise UsageError(f"model {name} has no setting {argument!r}; {hint}")
     return builder(classes, channels, size, **arguments)
-
-
-def check(name: str, **arguments: Any) -> None:
-    """Raises UsageError unless there is a model `name` and it takes these arguments of its own, in large images."""
-    import torch
-
-    with torch.device("meta"):  # shapes only
-        build(name, size=LARGE, **arguments)
 
 
 def _builder(name: str) -> Callable[..., "nn.Module"]:

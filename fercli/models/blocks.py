@@ -14,7 +14,7 @@ def check_size(name: str, size: int, smallest: int) -> None:
     if size < smallest:
         raise UsageError(
             f"model {name} takes images of {smallest}x{smallest} pixels or more, not {size}x{size}: "
-            f"type fer detect --detector none --size {smallest}"
+            f"resize them, before any fer gradients, with fer detect --detector none --size {smallest}"
         )
 
 

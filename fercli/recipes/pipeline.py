@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import models
 from ..errors import DataError, UsageError
 from ..learn import published
 from ..models.shipped import DEFAULT
@@ -17,6 +16,7 @@ from .recipe import Recipe
 
 #: The splits that figures are told of.
 REPORTED = ("val", "test")
+LARGE = 4096  # px, a side that no network is too deep for
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def before(
 def check(recipe: Recipe, folder: str) -> None:
     """Raises UsageError for what can be told of the recipe, `placed`, before any work."""
     _check_folds(recipe)
-    _check_network(recipe)
+    _check_training(recipe)
     _check_models(recipe, folder)
 
 
@@ -106,12 +106,31 @@ def fetch_weights(recipe: Recipe, folder: str, tell: Callable[[str], None], forc
             fetch_weights(one.load(), os.path.join(folder, name), tell, force)
 
 
-def _check_network(recipe: Recipe) -> None:
-    """Raises UsageError where the network does not take the layers or the head that the recipe tells of."""
+def _check_training(recipe: Recipe) -> None:
+    """Raises UsageError where no network can be made or trained as the recipe says, on the device that it names, or
+    where the stages do not make what that one reads.
+    """
+    from ..learn.device import choose_device
+    from ..learn.heads import Head
+    from ..stages.prepare import check_network
+
     spec = recipe.spec("train")
-    told = {name: getattr(spec, name) for name in ("layers", "head") if getattr(spec, name) is not None}
-    if told:
-        models.check(spec.model, **told)
+    choose_device(spec.device)
+    made = recipe.spec("gradients") if "gradients" in recipe.pipeline else None
+    channels = 3 if made and made.operator != "none" else 1
+    heads = [Head(name, ("no", "yes")) for name in spec.heads]
+    for name in check_network(spec, 2, channels, LARGE, heads)[1:]:
+        if made is None or not getattr(made, name):
+            operator = "" if made else "--set gradients.operator=none "
+            raise UsageError(
+                f"recipe {recipe.name} trains {spec.model}, which reads {name} features beside the images, and no "
+                f"stage of it makes them: add {operator}--set gradients.{name}=true"
+            )
+    if made and "augment" in recipe.pipeline and recipe.spec("augment").online:
+        raise UsageError(
+            f"recipe {recipe.name} augments online, and gradients and features would not follow the pictures: "
+            f"add --set augment.online=false"
+        )
 
 
 def _check_models(recipe: Recipe, folder: str) -> None:

@@ -120,7 +120,7 @@ class Search:
         return self.cropped(to_gray(image), faces)
 
     def find(self, image: np.ndarray) -> detectors.Faces:
-        """All faces of an (H, W) or (H, W, 3) image, the largest first. Raises DataError: a GPU that is full or gone."""
+        """All faces of an (H, W) or (H, W, 3) image, the largest first. Raises DataError: a GPU is full or gone."""
         with self._errors():
             return self._detector().detect(image)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, DeviceGone
 from ..layouts.archive import Archive
 from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..layouts.video import is_video
@@ -55,6 +55,8 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
         try:
             data = photo.read()
             return _Looked(photo, search(data), _pixels(data))
+        except DeviceGone:
+            raise
         except DataError as error:
             return _Looked(photo, Found.nothing(error=str(error)))
 

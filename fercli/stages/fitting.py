@@ -1,7 +1,7 @@
 """Whether a model fits the rows of a store, and what the provenance of the model says of its own data."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -34,9 +34,12 @@ def check_fit(model: "Model", src: Reader) -> None:
     _check_gradients(model, src)
     size, (height, width) = model.card.size, src.shape("image")[:2]
     if (height, width) != (size, size):
+        hint = f"type fer detect --detector none --size {size}"
+        if model.channels == GRADIENTS:
+            made = next(channels_of(model.provenance), GradientsSpec())
+            hint = f"give the store that fer gradients was run on to {replace(made, size=size).line}"
         raise DataError(
-            f"{src.name} holds images of {width}x{height} pixels, and the model takes {size}x{size}: "
-            f"type fer detect --detector none --size {size}"
+            f"{src.name} holds images of {width}x{height} pixels, and the model takes {size}x{size}: {hint}"
         )
     for name in model.columns[1:]:
         if name not in src.columns:

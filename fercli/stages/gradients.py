@@ -53,8 +53,8 @@ def run(src: Reader, dst: Writer, spec: GradientsSpec, log: Log) -> None:
         raise DataError(f"{src.name} has the channels gray, gx, gy already: give the store it was made from")
     if "augment" in src.documents:
         raise DataError(
-            f"{src.name} carries a recipe of online augmentation, which would turn gradient channels as if they were "
-            f"pictures: make copies first, fer augment without --online, then fer gradients"
+            f"{src.name} carries a recipe of online augmentation, which changes pictures, and gradients or features "
+            f"would not follow: make copies first, fer augment without --online, then fer gradients"
         )
     dst.start("samples", src.classes, src.channels if spec.operator == "none" else GRADIENTS)
     log.total(src.rows)

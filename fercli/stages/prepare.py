@@ -47,12 +47,8 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     heads, values = read_heads(src, spec.heads)
     check_values(heads, values[rows.train], src.name)
     make = partial(models.build, spec.model, channels=len(src.channels), size=size, **as_arguments(heads))
-    with torch.device("meta"):  # shapes only
-        reads = columns(make(len(src.classes), **arguments))
+    reads = check_network(spec, len(src.classes), len(src.channels), size, heads)
     check_features(src, spec.model, reads)
-    if reads[1:] and (spec.mixup or spec.cutmix):
-        flag, told = "--mixup" if spec.mixup else "--cutmix", " and ".join(reads[1:])
-        raise UsageError(f"{flag} mixes pictures, and {spec.model} reads their {told} besides: leave {flag} out")
     arguments |= {name: src.shape(name)[0] for name in reads[1:]}
     torch.manual_seed(epoch_seed(spec.seed, 0))
     network = make(len(src.classes), **arguments)
@@ -96,17 +92,23 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     )  # fmt: skip
 
 
-def check_network(src: Reader, spec: "TrainSpec", size: int) -> None:
-    """Raises UsageError, without any work, where the network cannot be built for images of `size` px, or not frozen as
-    the settings say.
+def check_network(
+    spec: "TrainSpec", classes: int, channels: int, size: int, heads: Sequence[Head] = ()
+) -> tuple[str, ...]:
+    """The columns that the network reads, "image" first.
+
+    Raises UsageError, without any work, where it cannot be built for images of `size` px, or be frozen or learn mixed
+    pictures as the settings say.
     """
-    heads, _ = read_heads(src, spec.heads)
     with torch.device("meta"):  # shapes only
-        network = models.build(
-            spec.model, len(src.classes), len(src.channels), size, **as_arguments(heads), **_own_arguments(spec)
-        )
+        network = models.build(spec.model, classes, channels, size, **as_arguments(heads), **_own_arguments(spec))
     if spec.freeze:
         freeze(network, spec.model, spec.freeze)
+    reads = columns(network)
+    if reads[1:] and (spec.mixup or spec.cutmix):
+        flag, told = "--mixup" if spec.mixup else "--cutmix", " and ".join(reads[1:])
+        raise UsageError(f"{flag} mixes pictures, and {spec.model} reads their {told} besides: leave {flag} out")
+    return reads
 
 
 def _own_arguments(spec: "TrainSpec") -> dict[str, Any]:
@@ -169,7 +171,8 @@ def _criterion(
         class_weights(codes, len(known)) if spec.class_weights == "balanced" else None
         for codes, known in zip([label, *values.T], names, strict=True)
     ]
-    if not heads and ranks.size() > 1:
+    waits = weights[0] is not None and spec.label_smoothing  # in torch's own loss, for an answer of a GPU
+    if not heads and (waits or ranks.size() > 1):
         return SharedLoss(weights[0], spec.label_smoothing)
     if not heads:
         return nn.CrossEntropyLoss(weights[0], label_smoothing=spec.label_smoothing)

@@ -53,14 +53,15 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     Candidates that are done are kept beside the output: a run that was killed and goes on ends with the same bytes on a
     CPU. Raises as `train.run`, UsageError for what cannot be searched, and DataError where no candidate has a loss.
     """
+    from ..learn.heads import read_heads
     from ..learn.rows import check_images, choose_rows
     from .prepare import check_network
 
     axes = parse(spec.search)
     each = [replace(spec, search=(), **{name: value}) for name, values in axes.items() for value in values]
-    size = check_images(src)
+    size, (heads, _) = check_images(src), read_heads(src, spec.heads)
     for one in each:  # what does not go with the other settings or the network, before the work begins
-        check_network(src, one, size)
+        check_network(one, len(src.classes), len(src.channels), size, heads)
     rows = choose_rows(src, spec.holdout, spec.seed, spec.heads)
     with several(src, spec, checkpoint, log) as trainings:
         done = _finished(trainings)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DeviceGone, UsageError
 from ..layouts import Source
 from ..layouts.archive import Archive
 from ..layouts.files import Folder, is_image
@@ -166,6 +166,8 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
         with closing(buffered(made, _batch_size(clip, pictures))) as framed:
             try:
                 yield from framed
+            except DeviceGone:
+                raise
             except DataError as error:
                 photo = Photo(clip.path, _unread, {"time": told[0], "frame": told[1]})
                 yield _Framed(photo, Found.nothing(error=str(error)), np.zeros(1, np.int32))

@@ -100,7 +100,7 @@ def test_a_photo_may_fail_and_a_gpu_that_is_gone_ends_the_run(predict, photos, m
     found, rows, messages = predict(photos)
     assert found == status
     if status == 4:
-        assert [row["error"] for row in rows][:4] == ["full"] * 4
+        assert [row["error"] for row in rows].count("full") == 4  # the fifth is torn
     else:
         assert (rows, messages.splitlines()[-1]) == ([], "fer predict: error: gone")
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import fercli
 from fercli import models
-from fercli.cli.export import command
+from fercli.cli import fer
 from fercli.errors import DataError, UsageError
 from fercli.learn import export as onnx_export
 from fercli.learn import modelstore
@@ -398,7 +398,7 @@ def test_the_file_is_made_anew_only_when_it_is_another(tmp_path: Path) -> None:
 
 def test_a_machine_reads_how_far_the_answers_lie(tmp_path: Path) -> None:
     words = [str(write(tmp_path / "m.h5")), "-o", str(tmp_path / "m.onnx"), "--json"]
-    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    done = CliRunner().invoke(fer, ["export", *words], catch_exceptions=False)
     facts = json.loads(done.stderr)
     assert (done.exit_code, done.stdout) == (0, "")
     assert 0 <= facts.pop("deviation") < 1e-5
@@ -410,7 +410,7 @@ def test_a_machine_reads_how_far_the_answers_lie(tmp_path: Path) -> None:
 
 def test_the_model_that_comes_with_the_package_is_called_default(tmp_path: Path) -> None:
     words = ["default", "--preprocessing", "--softmax", "-q", "-o", str(tmp_path / "default.onnx")]
-    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    done = CliRunner().invoke(fer, ["export", *words], catch_exceptions=False)
     assert (done.exit_code, done.output) == (0, "")
     told = onnx_export.onnx_metadata(tmp_path / "default.onnx")
     assert "neutral" in json.loads(told["classes"])
@@ -419,7 +419,7 @@ def test_the_model_that_comes_with_the_package_is_called_default(tmp_path: Path)
 def test_onnx_goes_to_standard_output(tmp_path: Path) -> None:
     path = write(tmp_path / "m.h5")
     ran(path, tmp_path / "m.onnx")
-    done = CliRunner().invoke(command, [str(path), "--format", "onnx", "-q"], catch_exceptions=False)
+    done = CliRunner().invoke(fer, ["export", str(path), "--format", "onnx", "-q"], catch_exceptions=False)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout_bytes == (tmp_path / "m.onnx").read_bytes()
 

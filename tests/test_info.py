@@ -1,5 +1,6 @@
 """`fer info`: what a store holds, and whether it is sound."""
 
+import json
 import re
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fercli.cli.info import command
+from fercli.cli import fer
 from fercli.errors import DataError
 from fercli.ops.image import digest
 from fercli.stages.inspect import verify
@@ -49,7 +50,7 @@ def checked(path):
 
 
 def page(path, *flags):
-    done = CliRunner().invoke(command, [path, *flags], catch_exceptions=False)
+    done = CliRunner().invoke(fer, ["info", path, *flags], catch_exceptions=False)
     assert done.exit_code == 0
     return done.stdout
 
@@ -101,6 +102,32 @@ def test_the_page(tmp_path):
         "channels    gray",
         "made by     fer ingest (6 rows, version 1)",
     ]
+
+
+def model(tmp_path):
+    series = {"loss": [1.5, 1.25], "validation_accuracy": [0.5, 0.625], "rate": [1e-3, 5e-5]}
+    weights = {"a.weight": (4, 2), "a.bias": (4,), "b.running_mean": (4,), "b.running_var": (4,)}
+    arrays = {f"history/{name}": np.array(values) for name, values in series.items()}
+    arrays |= {f"weights/{name}": np.ones(shape, np.float32) for name, shape in weights.items()}
+    return write(tmp_path / "m.h5", kind="model", arrays=arrays, documents={"provenance": []}), series
+
+
+def test_the_history_of_a_model(tmp_path):
+    path, series = model(tmp_path)
+    lines = [line.split() for line in page(path, "--history").splitlines()]
+    assert lines[0] == ["epoch", *sorted(series)]
+    assert lines[1:] == [["1", "1.5", "0.001", "0.5"], ["2", "1.25", "5e-05", "0.625"]]
+    facts = json.loads(page(path, "--json"))
+    assert facts["history"] == series
+    assert facts["parameters"] == 12
+
+
+def test_what_is_no_model_has_no_history(tmp_path):
+    with pytest.raises(DataError) as caught:
+        page(faces(tmp_path), "--history")
+    assert str(caught.value) == (
+        f"{tmp_path}/s.h5 holds samples, and only a model has a history: name one made by fer train"
+    )
 
 
 def test_single_values(tmp_path):

@@ -17,6 +17,7 @@ from tests.learning import write_bands
 from tests.stages import KillAt, Killed
 from tests.test_recipes import PUBLISHED
 from tests.test_train import train
+from tests.trees import plant_ckplus, plant_jaffe
 
 torch.set_num_threads(1)
 
@@ -53,10 +54,16 @@ def settings_of(name: str, folder: Path) -> dict[str, object]:
         changed["init"] = str(folder / "first.pth")
         layer = torch.nn.Conv2d(3, 64, 11)
         torch.save({f"features.0.{one}": values for one, values in layer.state_dict().items()}, changed["init"])
+    if load(name).settings("train").get("teacher"):
+        changed["teacher"] = (str(folder / "teacher.h5"),)
+        spec = TrainSpec(model="residual-small", epochs=1, holdout=0.2, device="cpu", threads=1)
+        train(noise(folder / "taught.h5", SIDES.get(name, 24)), folder / "teacher.h5", spec)
+    if name.startswith("default"):
+        changed["holdout"] = 0.2  # of so few rows, a twentieth is none
     return changed
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, "default", "default-teacher"])
 def test_a_recipe_trains_goes_on_after_a_kill_and_answers(name: str, fer, tmp_path: Path) -> None:
     loaded, side = load(name), SIDES.get(name, 24)
     data = noise(tmp_path / "faces.h5", side)
@@ -92,8 +99,24 @@ def test_a_store_without_the_channels_of_the_recipe_is_noted(operator: str, told
     data = noise(tmp_path / "faces.h5", 24)
     lines = fer("train", "--recipe", own, data, "-o", tmp_path / "m.h5").splitlines()
     note = (
-        f"fer train: recipe {own} trains on gradient channels, and {data} has gray: "
+        f"fer train: recipe {own} trains on gradient channels, and {data} has gray, which are trained on all the same: "
         f"fer gradients --operator sobel --mapping saturate --size 22 makes them"
     )
     assert lines.count(note) == told
     assert lines[-1].startswith(f"fer train: the model to {tmp_path / 'm.h5'}")
+
+
+@pytest.mark.parametrize(("batch", "plant"), [(64, plant_ckplus), (16, plant_jaffe)])
+def test_yengikand_begins_elsewhere_with_the_model_of_fer2013(batch: int, plant, fer, tmp_path: Path) -> None:
+    data = plant(tmp_path / "data", 14)
+    fer("train", "--recipe", "yengikand", "--epochs", "1", "--threads", "1", noise(tmp_path / "f.h5", 48), "-o",
+        tmp_path / "first.h5")  # fmt: skip
+    small = ("split.folds=2", "train.holdout=0", "train.epochs=1", "train.device=cpu", "train.threads=1")
+    settings = (f"train.init={tmp_path / 'first.h5'}", f"train.batch={batch}", *small)
+    words = [word for setting in settings for word in ("--set", setting)]
+    told = fer("recipe", "run", "yengikand", "--data", data, "-o", tmp_path / "out", *words)
+    assert told.count(f"{tmp_path / 'first.h5'} gives ") == 2  # once a fold
+    with open_store(tmp_path / "out/predictions.h5", "predictions") as found:
+        assert sorted(set(found.column("fold").tolist())) == [0, 1]
+        assert not found.column("seen").any()
+        assert found.provenance[-1]["spec"]["batch"] == batch

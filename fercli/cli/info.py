@@ -20,15 +20,17 @@ _KINDS = ("samples", "predictions", "model")
 @options.inputs
 @click.option("--count", is_flag=True, help="Print the number of rows only.")
 @click.option("--classes", is_flag=True, help="Print the classes only, one a line.")
+@click.option("--history", is_flag=True, help="Print how a model was trained, a line an epoch, only.")
 @click.option("--verify", is_flag=True, help="Read everything and check it against its digests.")
 @click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
 @options.console
-def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, as_json: bool) -> None:
+def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, verify: bool, as_json: bool) -> None:
     """Show what a store holds: rows, classes, columns, and the stages that made it.
 
     \b
       fer info faces.h5
       fer info --count faces.h5
+      fer info --history model.h5
       fer ingest photos/ | fer info --verify
     """
     with open_store(inputs or ("-",), _KINDS) as store:
@@ -40,6 +42,8 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, verify: bool, a
             click.echo(store.rows)
         elif classes:
             click.echo("\n".join(map(printable, store.classes)))
+        elif history:
+            click.echo(_history(inspect.history(store)))
         elif as_json:
             click.echo(json.dumps(inspect.describe(store), indent=2))
         elif not verify:
@@ -74,6 +78,14 @@ def _card(model: dict[str, Any], channels: list[str]) -> list[str]:
         lines.append(f"kept        epoch {metrics['epoch']}, accuracy {accuracy:.4f} on {rows} of validation")
     lines += [_head(head) for head in model.get("heads", [])]
     return lines
+
+
+def _history(series: dict[str, list[float]]) -> str:
+    """A table of all epochs."""
+    lines = ["epoch" + "".join(f"{printable(name):>21}" for name in series)]
+    for epoch, values in enumerate(zip(*series.values(), strict=True), start=1):
+        lines.append(f"{epoch:>5}" + "".join(f"{value:>21.4g}" for value in values))
+    return "\n".join(lines)
 
 
 def _head(head: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`fer recipe`: the published systems that come with the package."""
 
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import click
 
+from .. import models
+from ..errors import FerError
 from ..recipes import pipeline, recipe
 from ..text import printable
 from . import options
@@ -49,15 +52,16 @@ def list_recipes(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every default filled in.")
 @options.console
 def show(name: str, as_json: bool) -> None:
-    """Show a recipe: the paper, its settings, what was not stated, and what is left at its default.
+    """Show a recipe: the paper, its settings, what was not stated, what is left at its default, and the network.
 
     What is printed is a recipe itself.
     """
     _begin("show")
     loaded, text = recipe.load(name), recipe.text(name)
     settings = {stage: loaded.spec(stage).as_dict() for stage in loaded.pipeline}
+    network = models.describe(settings["train"]["model"]) if "train" in settings else ""
     if as_json:
-        facts = {"name": name, "paper": loaded.paper, "settings": settings, "toml": text}
+        facts = {"name": name, "paper": loaded.paper, "settings": settings, "toml": text, "network": network}
         click.echo(json.dumps(facts, indent=2, default=str))
         return
     click.echo(text.rstrip("\n"))
@@ -66,6 +70,10 @@ def show(name: str, as_json: bool) -> None:
         for key, value in values.items():
             if key not in loaded.stages[stage]:
                 click.echo(f"# {stage}.{key} = {json.dumps(value)}")
+    if network:
+        click.echo("\n# The network:")
+        for line in network.splitlines():
+            click.echo(f"# {line}".rstrip())
 
 
 @command.command("run")
@@ -108,16 +116,22 @@ def run(
     folder = folder or Path(name).stem
     loaded = pipeline.placed(recipe.load(name).changed(assignments), folder)
     pipeline.check(loaded, folder)  # before the work, not after
-    models = pipeline.before(loaded, sources, folder, resume, force)
+    earlier = pipeline.before(loaded, sources, folder, resume, force)
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:
         data = _look_without_keeping(loaded, sources)
         steps = pipeline.steps(loaded, data, folder, resume, force)
-        _print_script(["mkdir", "-p", folder], [*models, first, *steps], pipeline.detection(loaded, data))
+        _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data))
         return
     pipeline.fetch_weights(loaded, folder, console.note, force)
+    new = not os.path.exists(folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    _carry_out([*models, first])
+    try:
+        _carry_out([*earlier, first])
+    except FerError:
+        if new and not os.listdir(folder):
+            os.rmdir(folder)
+        raise
     _begin("run")
     data = pipeline.look(sources, folder)
     steps = pipeline.steps(loaded, data, folder, resume, force)

@@ -8,6 +8,7 @@ Of a network that is no `nn.Sequential`, `trunk` is one that begins it, up to wh
 follows: its forward of (images, others...) is `behind(trunk(images), others...)`.
 """
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -59,6 +60,14 @@ def build(name: str, classes: int = 7, channels: int = 1, size: int = 48, **argu
     return builder(classes, channels, size, **arguments)
 
 
+def describe(name: str) -> str:
+    """What is told of a model where it is defined, and of its family. The source is read, not imported."""
+    tree = ast.parse(_source(_families()[name]))
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    own = next(node for node in functions if _model_name(node.name) == name)
+    return f"{ast.get_docstring(tree)}\n\n{name}: {ast.get_docstring(own)}"
+
+
 def _builder(name: str) -> Callable[..., "nn.Module"]:
     importlib.import_module(f"{__package__}.{_families()[name]}")
     return _builders[name]
@@ -79,10 +88,13 @@ def _families() -> dict[str, str]:
     """Model name to module name. The sources are searched, not imported, as `--help` must not wait for torch."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        source = files(__package__).joinpath(f"{module.name}.py").read_text("utf-8")
-        for function in re.findall(r"^@model\ndef (\w+)\(", source, re.MULTILINE):
+        for function in re.findall(r"^@model\ndef (\w+)\(", _source(module.name), re.MULTILINE):
             found[_model_name(function)] = module.name
     return found
+
+
+def _source(module: str) -> str:
+    return files(__package__).joinpath(f"{module}.py").read_text("utf-8")
 
 
 def _model_name(function: str) -> str:

@@ -12,6 +12,8 @@ from .runner import Log
 
 #: Stages whose output keeps the digest of the picture that a row came from while its pixels differ.
 _PIXELS_CHANGED = {"gradients", "augment"}
+#: What a network holds beside its parameters: what batch normalisation has seen.
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def describe(store: Reader) -> dict[str, Any]:
@@ -20,12 +22,21 @@ def describe(store: Reader) -> dict[str, Any]:
     facts["channels"] = list(store.channels)
     if store.kind == "model":
         facts["model"] = store.documents.get("model", {})
-        facts["parameters"] = int(sum(np.prod(values.shape) for values in store.arrays("weights").values()))
+        weights = store.arrays("weights").items()
+        facts["parameters"] = sum(values.size for name, values in weights if not name.endswith(_BUFFERS))
+        facts["history"] = history(store)
     else:
         facts["columns"] = {name: list(store.shape(name)) for name in store.columns}
         facts["counts"] = counts(store)
     facts["provenance"] = store.provenance
     return facts
+
+
+def history(store: Reader) -> dict[str, list[float]]:
+    """How a training went, one value an epoch by name. Raises DataError: a store that is no model."""
+    if store.kind != "model":
+        raise DataError(f"{store.name} holds {store.kind}, and only a model has a history: name one made by fer train")
+    return {name: values.tolist() for name, values in store.arrays("history").items()}
 
 
 def counts(store: Reader) -> dict[str, dict[str, int]]:

@@ -23,6 +23,8 @@ from fercli.stages.runner import Log
 from fercli.stages.train import TrainSpec
 from fercli.store import create_store, open_store
 
+from . import machine
+
 CPU = torch.device("cpu")
 LIMIT = training.FROZEN_BYTES
 
@@ -31,7 +33,7 @@ def main(model: str = "njoku", size: int = 48, images: int = 500, epochs: int = 
     torch.set_num_threads(threads)
     with torch.device("meta"):
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in models.build(model, size=size).modules())
-    print(f"{model} of {size}x{size}, {images} images, batch 32, {threads} threads, torch {torch.__version__}")
+    print(f"{model} of {size}x{size}, {images} images, batch 32; {machine.describe(CPU)}")
     print("frozen   anew s/epoch   once s/epoch   gain   computing s   earned back after")
     with tempfile.TemporaryDirectory() as folder:
         data = written(Path(folder) / "data.h5", size, images)

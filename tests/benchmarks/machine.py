@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
+COPIED = {"cpu": 400_000_000, "cuda": 4_000_000_000}  # bytes
 
 
 def describe(device: torch.device) -> str:
@@ -35,6 +36,34 @@ def seconds(run, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start
+
+
+def bandwidth(device: torch.device, rounds: int = 5) -> float:
+    """Bytes a second of a large copy, read and written."""
+    one = torch.zeros(COPIED[device.type], dtype=torch.uint8, device=device)
+    other = torch.empty_like(one).fill_(1)
+    return 2 * len(one) / min(seconds(lambda: other.copy_(one), device) for _ in range(rounds))
+
+
+@torch.no_grad()
+def traffic(network: nn.Module, shape: tuple[int, ...], batch: int, item: int) -> int:
+    """The fewest bytes that move in a step of Adam on rows of `shape` in numbers of `item` bytes.
+
+    What each layer makes is written once and read twice, on the way there and back, and so is its gradient; float32
+    weights are read both ways, their gradients written and read, and they and two averages read and written by Adam.
+    """
+    made = 0
+
+    def count(_: nn.Module, __: tuple[Tensor, ...], result: Tensor) -> None:
+        nonlocal made
+        made += result[0].numel()
+
+    layers = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.Dropout)  # an activation is part of the layer before it
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, layers)]
+    network.eval()(torch.zeros(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    return 6 * item * batch * made + 10 * 4 * sum(one.numel() for one in network.parameters())
 
 
 @torch.no_grad()

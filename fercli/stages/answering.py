@@ -38,7 +38,7 @@ class Answering:
         self.heads = {head.name: head.classes for head in model.heads}
         self._asked = batch
         self.batch = batch or BATCH[model.device.type]
-        self._trained_on = {digest.tobytes() for digest in model.trained_on}
+        self._trained_on = set(_as_bytes(model.trained_on))
         self._gradients = list(past(model.provenance, "gradients", GradientsSpec))
 
     def of_crops(self, crops: np.ndarray, digests: np.ndarray) -> Block:
@@ -86,8 +86,13 @@ class Answering:
             "predicted": probability.argmax(axis=1).astype(np.int16),
             **{HEAD_PROBABILITY_PREFIX + name: chances for name, chances in told.items()},
             **{HEAD_PREFIX + name: chances.argmax(axis=1).astype(np.int16) for name, chances in told.items()},
-            "seen": np.array([digest.tobytes() in self._trained_on for digest in digests], bool),
+            "seen": np.array([digest in self._trained_on for digest in _as_bytes(digests)], bool),
         }
+
+
+def _as_bytes(digests: np.ndarray) -> list[bytes]:
+    """Digests (N, 16) uint8, each as its bytes."""
+    return np.ascontiguousarray(digests).view("V16").ravel().tolist()
 
 
 def withhold(block: Block, least: float) -> Block:

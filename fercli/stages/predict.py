@@ -12,6 +12,7 @@ from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..learn import ranks
+from ..ops.parallel import buffered
 from ..ops.views import VIEWS
 from ..spec import option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Crops whose answers become a block, where a pass takes no more: few enough that the first rows appear soon.
 _ROWS = 512
+#: Blocks of answers that wait to be written, while a GPU makes those behind them.
+_AHEAD = 2
 #: Columns that a prediction takes over from its face.
 _KEPT = ("source", "split", "copy", "box", "score", "frame", "time", "track")
 
@@ -166,7 +169,8 @@ class Predictor:
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
         else:
-            yield from merged(self.over_crops(src, _shared(src, rows, self._piece), label, log), log)
+            answered = self.over_crops(src, _shared(src, rows, self._piece), label, log)
+            yield from merged(buffered(answered, _AHEAD), log)
 
     def over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
         """Prediction blocks for the crops in `rows` of a store, None for all.
@@ -185,13 +189,15 @@ class Predictor:
         wanted = (*_KEPT, *self._attributes, *self.model.columns, "digest")
         columns = [name for name in wanted if name in src.columns]
         first = 0
-        for block in (piece for whole in src.blocks(columns, rows) for piece in pieces(whole, self._piece, first)):
+        read = buffered(src.blocks(columns, rows), 1)
+        for block in (piece for whole in read for piece in pieces(whole, self._piece, first)):
             inputs = [block.pop(name) for name in self.model.columns]
             digests = block["digest"] if "digest" in block else make_digests(inputs[0])
             parent = numbers[first : first + len(digests)]
             if label is not None:
                 block["label"] = label[parent]
-            block.setdefault("source", objects(f"row {row}" for row in parent))
+            if "source" not in block:
+                block["source"] = objects(f"row {row}" for row in parent)
             answered = smoothing({**block, **self.answering.of_inputs(inputs, digests), "parent": parent})
             yield withhold(answered, self.spec.abstain)
             first += len(digests)

@@ -125,7 +125,7 @@ class Writer:
         if declared.dtype == "bytes":
             return values
         if declared.dtype == "string":
-            return objects(_utf8(value, f"{name} of row {row}") for row, value in enumerate(values, self.rows))
+            return objects(_utf8(value, name, row) for row, value in enumerate(values, self.rows))
         shape = values.shape[1:]
         right = values.dtype == schema.NUMPY_TYPES[declared.dtype] and declared.fits(shape, len(self.classes))
         if not right or (name == "image" and not schema.channels_fit(self.channels, shape)):
@@ -236,16 +236,19 @@ class Writer:
         dataset[begin:] = values
 
 
-def _utf8(value: str, what: str) -> bytes:
-    """Raises DataError for what a fixed-length string cannot hold."""
+def _utf8(value: str, what: str, row: int | None = None) -> bytes:
+    """Raises DataError for what a fixed-length string cannot hold: `what` it is, of this row of a column."""
+    problem, data = "", b""
     try:
         data = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise DataError(f"{what} is no valid text: {value!r}") from None
+        problem = f"is no valid text: {value!r}"
     if len(data) > schema.MAX_STRING:
-        raise DataError(f"{what} is longer than {schema.MAX_STRING:,} bytes")
-    if b"\0" in data:
-        raise DataError(f"{what} holds a zero byte: {value!r}")
+        problem = f"is longer than {schema.MAX_STRING:,} bytes"
+    elif b"\0" in data:
+        problem = f"holds a zero byte: {value!r}"
+    if problem:
+        raise DataError(f"{what}{'' if row is None else f' of row {row}'} {problem}")
     return data
 
 

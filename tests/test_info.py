@@ -122,6 +122,18 @@ def test_the_history_of_a_model(tmp_path):
     assert facts["parameters"] == 12
 
 
+@pytest.mark.parametrize(
+    "series",
+    [{"loss": np.ones(2), "rate": np.ones(3)}, {"loss": np.ones((2, 2))}, {"loss": np.array([b"one"])}],
+)
+def test_a_damaged_history_is_told(tmp_path, series):
+    arrays = {f"history/{name}": values for name, values in series.items()}
+    path = write(tmp_path / "m.h5", kind="model", arrays=arrays, documents={"provenance": []})
+    with pytest.raises(DataError) as caught:
+        page(path, "--history")
+    assert str(caught.value) == f"{path} is damaged: its history is not one number an epoch of {', '.join(series)}"
+
+
 def test_what_is_no_model_has_no_history(tmp_path):
     with pytest.raises(DataError) as caught:
         page(faces(tmp_path), "--history")

@@ -464,6 +464,19 @@ def test_what_a_person_moved_or_changed_stays(tmp_path):
     }  # fmt: skip
 
 
+def test_a_photo_that_got_a_suffix_and_that_a_person_moved_stays(tmp_path):
+    paths = [tmp_path / name / "x.jpg" for name in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+    sorter(tmp_path).add([labelled(path, "happy") for path in paths])
+    (suffixed,) = set(placed(tmp_path / "sorted")) - {"happy/x.jpg"}
+    (tmp_path / "sorted/sad").mkdir()
+    (tmp_path / "sorted" / suffixed).rename(tmp_path / "sorted/sad" / Path(suffixed).name)
+    sorter(tmp_path).add([labelled(path, "happy") for path in paths])
+    assert placed(tmp_path / "sorted") == {"happy/x.jpg": b"a", f"sad/{Path(suffixed).name}": b"b"}
+
+
 @pytest.mark.parametrize("by", ["copy", "hardlink", "symlink"])
 def test_a_photo_that_a_person_removed_is_placed_again(tmp_path, by):
     path = tmp_path / "a.jpg"

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -188,6 +190,29 @@ def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
 def test_channels_that_do_not_fit(place, model, data, text):
     messages = fer("predict", "-m", place / model, place / data, status=1)[1]
     assert messages == f"fer predict: error: {text.format(data=place / data)}\n"
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_an_error_leaves_no_thread_that_reads_ahead(tmp_path, monkeypatch, ahead):
+    """It would keep the process from ending."""
+    import numpy as np
+
+    from fercli.learn.modelstore import Model
+    from fercli.models.shipped import model_path
+
+    with create_store(tmp_path / "faces.h5") as dst:
+        dst.start("samples", ("happy", "sad"), ("gray",))
+        for _ in range(20):  # more blocks than are read ahead
+            dst.append({"image": np.zeros((1000, 48, 48), np.uint8)})
+        dst.document("provenance", [])
+    predictor = predict.Predictor.load(model_path("default"), predict.PredictSpec())
+    monkeypatch.setattr(Model, "answers", Mock(side_effect=DataError("no answer")))
+    monkeypatch.setitem(predict._AHEAD, predictor.model.device.type, ahead)
+    before = threading.active_count()
+    with open_store(tmp_path / "faces.h5") as src, pytest.raises(DataError, match=r"^no answer$") as caught:
+        list(predictor.over_store(src, Log()))
+    assert threading.active_count() == before
+    assert caught.tb  # which still holds all that was under way
 
 
 def test_a_store_and_photos_are_two_runs(place):

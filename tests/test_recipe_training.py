@@ -99,8 +99,8 @@ def test_a_store_without_the_channels_of_the_recipe_is_noted(operator: str, told
     data = noise(tmp_path / "faces.h5", 24)
     lines = fer("train", "--recipe", own, data, "-o", tmp_path / "m.h5").splitlines()
     note = (
-        f"fer train: recipe {own} trains on gradient channels, and {data} has gray, which are trained on all the same: "
-        f"fer gradients --operator sobel --mapping saturate --size 22 makes them"
+        f"fer train: recipe {own} trains on gradient channels, and {data} has only gray, with which training goes on: "
+        f"fer gradients --operator sobel --mapping saturate --size 22 makes the channels"
     )
     assert lines.count(note) == told
     assert lines[-1].startswith(f"fer train: the model to {tmp_path / 'm.h5'}")

@@ -123,7 +123,7 @@ def run(
         steps = pipeline.steps(loaded, data, folder, resume, force)
         _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data))
         return
-    pipeline.fetch_weights(loaded, folder, console.note, force)
+    pipeline.get_ready(loaded, folder, console.note, force)
     new = not os.path.exists(folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:

@@ -65,7 +65,7 @@ def _run(
     made = recipe.spec("gradients") if recipe and "gradients" in recipe.pipeline else None
     if made and made.operator != "none" and src.channels != GRADIENTS:
         log.note(
-            f"recipe {recipe.name} trains on gradient channels, and {src.name} has {' '.join(src.channels)}, which are "
-            f"trained on all the same: {made.line} makes them"
+            f"recipe {recipe.name} trains on gradient channels, and {src.name} has only {' '.join(src.channels)}, with "
+            f"which training goes on: {made.line} makes the channels"
         )
     work(src, dst, spec, log, checkpoint=checkpoint)

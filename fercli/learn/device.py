@@ -72,6 +72,10 @@ def peak_memory(device: torch.device) -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+#: What torch says of a GPU that cannot be used any more.
+_GONE = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
+
+
 class MemoryFull(DataError):
     """There is no memory for a batch."""
 
@@ -91,7 +95,7 @@ def device_errors(batch: int | None = None) -> Iterator[None]:
             raise MemoryFull(f"the GPU's memory is full{_smaller(batch, hint)}") from error
         if "DefaultCPUAllocator" in reason:
             raise MemoryFull(f"the memory is full{_smaller(batch, 'end other programs')}") from error
-        if ("CUDA error" in reason or "cuDNN error" in reason) and "captur" not in reason:  # which is a fault of ours
+        if any(word in reason for word in _GONE) and "captur" not in reason:  # which is a fault of ours
             raise DeviceGone(f"the GPU no longer answers ({reason}): type the same command again") from error
         raise
 

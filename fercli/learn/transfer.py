@@ -44,7 +44,7 @@ def transfer(
     if not taken:
         raise DataError(
             f"{weights.name} fits no layer of the network: it holds {_holdings(weights.tensors)}; "
-            f"the network takes {_holdings(state)}" + (f"; type --model {weights.network}" if weights.network else "")
+            f"the network takes {_holdings(state)}" + (f"; type --model {weights.other}" if weights.other else "")
         )
     for name in taken:
         _copy(layers[name], weights)

@@ -29,7 +29,7 @@ class Weights:
     tensors: Mapping[str, Tensor]
     classes: tuple[str, ...] | None = None  # None: a file that does not tell them
     trained_on: np.ndarray = field(default_factory=lambda: np.empty((0, 16), np.uint8))  # digests of pictures
-    network: str = ""  # the model that they are of, in fercli.models; "": a file that does not tell
+    other: str = ""  # the model that they are of, in fercli.models, if that is another and the file tells
 
 
 def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
@@ -48,7 +48,8 @@ def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
         return Weights(init, tensors, _classes(metadata, init))
     with open_store(model_path(init), "model") as src:
         tensors = {name: torch.from_numpy(values) for name, values in modelstore.read_weights(src).items()}
-        return Weights(init, tensors, src.classes, src.array("trained_on"), modelstore.read_card(src).name)
+        name = modelstore.read_card(src).name
+        return Weights(init, tensors, src.classes, src.array("trained_on"), name if name != model else "")
 
 
 def _classes(metadata: Mapping[str, str], name: str) -> tuple[str, ...] | None:

@@ -92,30 +92,33 @@ def check(recipe: Recipe, folder: str) -> None:
     _check_models(recipe, folder)
 
 
-def fetch_weights(recipe: Recipe, folder: str, tell: Callable[[str], None], force: bool = False) -> None:
+def get_ready(recipe: Recipe, folder: str, tell: Callable[[str], None], force: bool = False) -> None:
     """Brings the published weights with which the recipe, `placed`, or one before it begins.
 
-    Without a network the user hears of it so before the work, not after. Where the training has ended already it may
-    be up to date and need none, unless `force` repeats it. Raises DataError as `published.fetch`.
+    Without a network, or without the device that is to train, the user hears of it so before the work, not after. Where
+    the training has ended already it may be up to date and need neither, unless `force` repeats it. Raises DataError as
+    `published.fetch`, and UsageError as `choose_device`.
     """
-    ended = os.path.exists(_store(folder, "predictions" if _folds(recipe) else "model"))
-    if recipe.settings("train").get("init") == published.WORD and (force or not ended):
-        published.fetch(published.of(recipe.spec("train").model), tell)
+    from ..learn.device import choose_device
+
+    spec, ended = recipe.spec("train"), os.path.exists(_store(folder, "predictions" if _folds(recipe) else "model"))
+    if force or not ended:
+        choose_device(spec.device)
+        if spec.init == published.WORD:
+            published.fetch(published.of(spec.model), tell)
     for name, one in recipe.models.items():
         if _model_of(name, folder) in _taken(recipe):
-            fetch_weights(one.load(), os.path.join(folder, name), tell, force)
+            get_ready(one.load(), os.path.join(folder, name), tell, force)
 
 
 def _check_training(recipe: Recipe) -> None:
-    """Raises UsageError where no network can be made or trained as the recipe says, on the device that it names, or
-    where the stages do not make what that one reads.
+    """Raises UsageError where no network can be made or trained as the recipe says, or the stages do not make what it
+    reads.
     """
-    from ..learn.device import choose_device
     from ..learn.heads import Head
     from ..stages.prepare import check_network
 
     spec = recipe.spec("train")
-    choose_device(spec.device)
     made = recipe.spec("gradients") if "gradients" in recipe.pipeline else None
     channels = 3 if made and made.operator != "none" else 1
     heads = [Head(name, ("no", "yes")) for name in spec.heads]

@@ -33,10 +33,14 @@ def describe(store: Reader) -> dict[str, Any]:
 
 
 def history(store: Reader) -> dict[str, list[float]]:
-    """How a training went, one value an epoch by name. Raises DataError: a store that is no model."""
+    """How a training went, one value an epoch by name. Raises DataError: a store that is no model, or a damaged one."""
     if store.kind != "model":
         raise DataError(f"{store.name} holds {store.kind}, and only a model has a history: name one made by fer train")
-    return {name: values.tolist() for name, values in store.arrays("history").items()}
+    series = dict(sorted(store.arrays("history").items()))
+    numbers = all(values.ndim == 1 and values.dtype.kind == "f" for values in series.values())
+    if not numbers or len({len(values) for values in series.values()}) > 1:
+        raise DataError(f"{store.name} is damaged: its history is not one number an epoch of {', '.join(series)}")
+    return {name: values.tolist() for name, values in series.items()}
 
 
 def counts(store: Reader) -> dict[str, dict[str, int]]:

@@ -1,6 +1,7 @@
 """`fer predict`: the class probabilities of faces under a trained model, for stores and for photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 #: Crops whose answers become a block, where a pass takes no more: few enough that the first rows appear soon.
 _ROWS = 512
-#: Blocks of answers that wait to be written, while a GPU makes those behind them.
-_AHEAD = 2
+#: Blocks of answers that wait to be written while those behind them are made, by kind of device. A CPU never waits.
+_AHEAD = {"cuda": 2}
 #: Columns that a prediction takes over from its face.
 _KEPT = ("source", "split", "copy", "box", "score", "frame", "time", "track")
 
@@ -154,6 +155,11 @@ class Predictor:
         return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
 
     @property
+    def _kind(self) -> str:
+        """Of the device that answers."""
+        return self.model.device.type
+
+    @property
     def _piece(self) -> int:
         """Crops of a store whose answers become a block."""
         return max(_ROWS, self.answering.batch)
@@ -169,8 +175,8 @@ class Predictor:
         if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
             yield from self._over_photos_of(src, rows, label, log)
         else:
-            answered = self.over_crops(src, _shared(src, rows, self._piece), label, log)
-            yield from merged(buffered(answered, _AHEAD), log)
+            answered, ahead = self.over_crops(src, _shared(src, rows, self._piece), label, log), _AHEAD.get(self._kind)
+            yield from merged(buffered(answered, ahead) if ahead else answered, log)
 
     def over_crops(self, src: Reader, rows: np.ndarray | None, label: np.ndarray | None, log: Log) -> Iterator[Block]:
         """Prediction blocks for the crops in `rows` of a store, None for all.
@@ -189,19 +195,19 @@ class Predictor:
         wanted = (*_KEPT, *self._attributes, *self.model.columns, "digest")
         columns = [name for name in wanted if name in src.columns]
         first = 0
-        read = buffered(src.blocks(columns, rows), 1)
-        for block in (piece for whole in read for piece in pieces(whole, self._piece, first)):
-            inputs = [block.pop(name) for name in self.model.columns]
-            digests = block["digest"] if "digest" in block else make_digests(inputs[0])
-            parent = numbers[first : first + len(digests)]
-            if label is not None:
-                block["label"] = label[parent]
-            if "source" not in block:
-                block["source"] = objects(f"row {row}" for row in parent)
-            answered = smoothing({**block, **self.answering.of_inputs(inputs, digests), "parent": parent})
-            yield withhold(answered, self.spec.abstain)
-            first += len(digests)
-            log.advance(len(digests))
+        with closing(buffered(src.blocks(columns, rows), 1)) as read:
+            for block in (piece for whole in read for piece in pieces(whole, self._piece, first)):
+                inputs = [block.pop(name) for name in self.model.columns]
+                digests = block["digest"] if "digest" in block else make_digests(inputs[0])
+                parent = numbers[first : first + len(digests)]
+                if label is not None:
+                    block["label"] = label[parent]
+                if "source" not in block:
+                    block["source"] = objects(f"row {row}" for row in parent)
+                answered = smoothing({**block, **self.answering.of_inputs(inputs, digests), "parent": parent})
+                yield withhold(answered, self.spec.abstain)
+                first += len(digests)
+                log.advance(len(digests))
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`; of several processes, those of all in process 0."""

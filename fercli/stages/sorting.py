@@ -82,8 +82,9 @@ class Sorted(Output):
         """Whether a person took the photo from where a run placed it to another folder."""
         for name in names:
             ours = self._record.folders(name)
-            if ours and not any(_is_of(photo, data, self._folder / folder / name) for folder in ours):
-                return any(_is_of(photo, data, folder / name) for folder in self._folder.iterdir())
+            away = ours and not any(_is_of(photo, data, self._folder / folder / name) for folder in ours)
+            if away and any(_is_of(photo, data, folder / name) for folder in self._folder.iterdir()):
+                return True
         return False
 
     def _leave_others(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> bool:

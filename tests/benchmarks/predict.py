@@ -27,6 +27,7 @@ from fercli.learn.modelstore import Model, load
 from fercli.learn.normalise import Normalise
 from fercli.learn.rows import make_digests
 from fercli.models.shipped import model_path
+from fercli.stages import predict
 from fercli.stages.predict import Predictor, PredictSpec
 from fercli.stages.runner import Log
 from fercli.store import create_store, objects, open_store
@@ -76,9 +77,12 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
         whole = min(labelled(predictor, faces, made) for _ in range(ROUNDS))
         write(faces, images[np.arange(ROWS) % len(images)].cpu().numpy())
         predictor = Predictor.load(model_path(path), PredictSpec(batch=BATCH["cuda"]))
-        with mock.patch.object(Model, "answers", partial(answers_at, float("inf"))):
+        with mock.patch.object(Model, "answers", staticmethod(partial(answers_at, float("inf")))):
             bare = min(labelled(predictor, faces, made) for _ in range(ROUNDS))
-        with mock.patch.object(Model, "answers", partial(answers_at, DEVICE)):
+        with (
+            mock.patch.object(Model, "answers", staticmethod(partial(answers_at, DEVICE))),
+            mock.patch.dict(predict._AHEAD, cpu=predict._AHEAD["cuda"]),  # as where a GPU answers
+        ):
             beside = min(labelled(predictor, faces, made) for _ in range(ROUNDS))
     print(
         f"from store to store: {len(images) / whole:,.0f} faces/s; without the network {ROWS / bare:,.0f}, "

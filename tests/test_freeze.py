@@ -120,6 +120,15 @@ def check_split(name: str, count: int, before: int, **arguments: object) -> None
         assert shared == {id(values) for values in network.parameters()}
 
 
+@pytest.mark.parametrize(("free", "where"), [(10_000, "meta"), (1_000, "cpu")])
+def test_maps_that_would_fill_half_a_gpu_lie_in_memory(monkeypatch: pytest.MonkeyPatch, free: int, where: str) -> None:
+    monkeypatch.setattr(freezing, "free_memory", lambda device: free)
+    maps = torch.empty(2, 5, 4, 4, device="meta")  # which stands for a GPU: 320 bytes a row
+    room = freezing._room(maps, 3)
+    assert (room.device.type, room.shape) == (where, (3, 5, 4, 4))
+    assert room.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How many rows each call of the frozen part computed."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fercli.errors import DataError, UsageError
+from fercli.learn import batches as batches_module
 from fercli.learn import infer
 from fercli.learn.augment import Augment
 from fercli.learn.batches import Batches
@@ -41,6 +42,20 @@ def numbered(rows: int, batch: int, seed: int = 0) -> Batches:
     """Batches of 1x1 images whose pixel is their number."""
     images = np.arange(rows, dtype=np.uint8).reshape(-1, 1, 1)
     return Batches((images,), np.arange(rows) % 5, batch=batch, seed=seed, device=CPU)
+
+
+@pytest.mark.parametrize(("free", "where"), [(10_000, "meta"), (500, "cpu")])
+def test_rows_lie_on_a_gpu_where_they_fit_and_all_inputs_together(
+    monkeypatch: pytest.MonkeyPatch, free: int, where: str
+) -> None:
+    monkeypatch.setattr(batches_module, "free_memory", lambda device: free)
+    gpu = torch.device("meta")  # which stands for one
+    images, features = np.zeros((10, 8, 8), np.uint8), np.zeros((10, 4), np.float32)
+    held = Batches((images, features), np.arange(10), batch=4, seed=0, device=gpu)
+    assert [values.device.type for values in held.inputs] == [where, where]
+    assert held.resident == (where == "meta")
+    held.hold((torch.zeros(10, 5000, device=gpu), features))  # what frozen layers made there, whatever its size
+    assert [values.device.type for values in held.inputs] == ["meta", "meta"]
 
 
 def order(batches: Batches, epoch: int) -> list[list[int]]:

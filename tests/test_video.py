@@ -414,6 +414,8 @@ def test_many_files_are_told_by_the_patterns_that_match_them(tmp_path, monkeypat
     assert shell_words(few) == "p/0.jpg 'q [1]/0.jpg'"
     assert shell_words(all_in) == "'p/*.jpg'"
     assert shell_words(["p", *all_in]) == "'p/*.jpg' p"
+    assert shell_words(list("abcdefghijklmnopqrst")) == "a b c d e f g h i j k l m n o p q r s t"
+    assert shell_words(list("abcdefghijklmnopqrstu")) == "a b c ... (21 in all)"
     assert shell_words(other) == "'q [[]1]/*.jpg'"
     assert shell_words([*all_in, *other]) == "'p/*.jpg' 'q [[]1]/*.jpg'"
     assert shell_words([f"{tmp_path}/{path}" for path in (*all_in, *other)], str(tmp_path)) == f"'{tmp_path}/**/*.jpg'"

@@ -15,8 +15,8 @@ from ..layouts.video import is_clip, is_video, open_clip
 from ..store import Reader, is_store, open_store
 from .ingest import resolve
 
-#: Names up to this many are told one by one.
-_FEW = 3
+#: Names up to this many are told one by one, and of more than MANY that no pattern matches only so many.
+_FEW, _MANY = 3, 20
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def _refuse_others(alike: Sequence[str], paths: Sequence[str], files_from: str |
 def shell_words(paths: Sequence[str], root: str = "") -> str:
     """Paths as a shell takes them, or, where they are many, the patterns that match them and nothing else.
 
-    `root` is a folder that they lie in, at whatever depth.
+    `root` is a folder that they lie in, at whatever depth. Of very many without such patterns the first are told.
     """
     paths = [os.path.join(".", path) if path.startswith("-") else path for path in paths]  # no flags
     files = [path for path in paths if not os.path.isdir(path)]
@@ -64,6 +64,8 @@ def shell_words(paths: Sequence[str], root: str = "") -> str:
         found = (path for pattern in patterns for path in glob.glob(pattern, recursive=True))
         if {*map(os.path.normpath, found)} == {*map(os.path.normpath, files)}:
             return shlex.join([*patterns, *filter(os.path.isdir, paths)])
+    if len(paths) > _MANY:
+        return f"{shlex.join(paths[:_FEW])} ... ({len(paths):,} in all)"
     return shlex.join(paths)
 
 

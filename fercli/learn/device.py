@@ -38,10 +38,15 @@ def _own_gpu() -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of `--precision auto|float32|bfloat16`; auto is bfloat16 where the hardware multiplies in it."""
+    """The arithmetic of `--precision auto|float32|bfloat16|int8`; auto is bfloat16 where the hardware multiplies in it.
+
+    Raises UsageError: int8 where the hardware does not.
+    """
+    if name == "int8":
+        _check_int8(device)
     if name == "auto":
         name = "bfloat16" if _multiplies_bfloat16(device) else "float32"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[name]
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
@@ -52,8 +57,21 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _has_any("amx_bf16", "avx512_bf16")
+
+
+def _check_int8(device: torch.device) -> None:
+    """Raises UsageError unless `device` is a CPU with instructions for int8. Older ones round sums off, wrongly."""
+    if device.type != "cpu":
+        raise UsageError("--precision int8 is for a CPU, and the network would run on a GPU: add --device cpu")
+    if not _has_any("avx512_vnni", "avx_vnni", "amx_int8"):
+        raise UsageError("--precision int8 needs a CPU that multiplies in it (VNNI or AMX): leave --precision out")
+
+
+def _has_any(*instructions: str) -> bool:
+    """Whether the CPU has one of these sets of instructions, as Linux names them."""
     try:
-        return not {"amx_bf16", "avx512_bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+        return not set(instructions).isdisjoint(Path("/proc/cpuinfo").read_text().split())
     except OSError:  # not Linux
         return False
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .inputs import Inputs, answer
 
 #: Rows a forward pass, by kind of device. On a CPU more of them only leave its caches; a GPU is not filled by fewer.
-BATCH = {"cpu": 32, "cuda": 1024}
+BATCH = {"cpu": 64, "cuda": 1024}
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from .fuse import fold_norms
 from .heads import Head, as_arguments, parts, widths
 from .infer import log_probabilities
 from .inputs import Inputs
+from .int8 import in_int8
 from .normalise import Normalise
 
 
@@ -114,10 +115,10 @@ def halved(values: np.ndarray, name: str) -> np.ndarray:
 
 def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, heads: Sequence[str] = ()) -> Model:
     """The model of a store, in evaluation mode on `device`, to compute in `dtype`, with those of its further heads that
-    are named.
+    are named. In int8 it computes as far as it can, see `int8.in_int8`, and only on a CPU.
 
-    Raises UsageError for a head that it lacks, and DataError that names what does not fit the architecture; nothing is
-    allocated before all of it is compared.
+    Raises UsageError for a head that it lacks and for a network that has no form in int8, and DataError that names what
+    does not fit the architecture; nothing is allocated before all of it is compared.
     """
     card = read_card(src)
     asked = _asked(card, heads, src.name)
@@ -129,7 +130,11 @@ def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, 
     trained_on = src.array("trained_on")
     if trained_on.dtype != np.uint8 or trained_on.ndim != 2 or trained_on.shape[1] != 16:
         raise DataError(f"{src.name} is damaged: trained_on is {_described(trained_on)}")
-    network = fold_norms(network.eval()).requires_grad_(False)
+    network = network.eval().requires_grad_(False)
+    if dtype == torch.int8:
+        network, dtype = in_int8(network, Normalise(card.mean, card.deviation), src.name), torch.float32
+    else:
+        network = fold_norms(network)
     with device_errors():
         network = network.to(device, dtype, memory_format=torch.channels_last)
         normalise = Normalise(card.mean, card.deviation, dtype).to(device)

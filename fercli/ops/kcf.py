@@ -4,8 +4,11 @@ Henriques, Caseiro, Martins and Batista 2015, "High-speed tracking with kerneliz
 37(3), 583-596; equations are named by their numbers there. What is seen around the box is sampled at one template size,
 however large the face is, so that every Fourier transform is small and of a good length. (OpenCV's own tracker
 transforms the box as it is, which takes 3 ms for one of 64 px and 100 ms for one of 170 px; this takes 0.5 ms.) Gray
-pixels are the features, and three sizes of the box are tried in each frame.
+pixels are the features, and three sizes of the box are tried in each frame. Where the response is weak, the face may
+have moved so far that little of it is left in the window: another look is taken from the likeliest place further off.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +29,18 @@ SPREAD = 0.1
 #: Response below which the face is not there any more. On real clips it is above 0.7 on a face that is followed, even
 #: over three frames at once, and below 0.3 after a cut to another scene.
 LOST = 0.45
+#: Response below which another look is taken, and how far off at least, in sides of the box. Of 6,000 drawn faces that
+#: moved by up to a quarter of their side in x and in y, 43 were lost with one look and 8 are with two.
+WEAK = 0.7
+FAR = 0.2
+
+
+class Place(NamedTuple):
+    """Where a face may be in a frame."""
+
+    response: float
+    centre: np.ndarray  # (x, y), px
+    step: float = 1.0  # times its last size
 
 
 class Kcf:
@@ -35,7 +50,7 @@ class Kcf:
         """`gray`: the (H, W) uint8 frame in which the face is at `box` (4,)."""
         box = np.asarray(box, np.float64)
         self._centre, self._size = box[:2] + box[2:] / 2, box[2:].copy()
-        self._template = np.fft.rfft2(self._look(gray, 1.0))
+        self._template = np.fft.rfft2(self._look(gray, self._centre, 1.0))
         self._filter = _trained(self._template)
 
     @property
@@ -47,25 +62,34 @@ class Kcf:
         """Finds the face in the next frame (H, W) uint8 and learns its looks; returns the response, about 1 for a face
         that looks as before. Under LOST it is gone, and nothing is learnt.
         """
-        seen = np.stack([self._look(gray, step) for step in STEPS])
+        place, far = self._find(gray, self._centre)
+        if place.response < WEAK:
+            other, _ = self._find(gray, far)
+            place = max(place, other, key=lambda one: one.response)
+        if place.response < LOST:
+            return place.response
+        self._centre, self._size = place.centre, self._size * place.step
+        template = np.fft.rfft2(self._look(gray, self._centre, 1.0))
+        self._template += RATE * (template - self._template)
+        self._filter += RATE * (_trained(template) - self._filter)
+        return place.response
+
+    def _find(self, gray: np.ndarray, centre: np.ndarray) -> tuple[Place, np.ndarray]:
+        """The likeliest place in the window around `centre` (x, y), and the centre of the likeliest one far from it."""
+        seen = np.stack([self._look(gray, centre, step) for step in STEPS])
         kernel = _kernel(self._template, np.fft.rfft2(seen))
         response = np.fft.irfft2(self._filter * np.fft.rfft2(kernel), s=(TEMPLATE, TEMPLATE))  # eq. 22
         best = int((response.max(axis=(1, 2)) * WORSE).argmax())
         peak, shift = _peak(response[best])
-        if peak < LOST:
-            return peak
-        self._size *= STEPS[best]
-        height, width = gray.shape
-        self._centre = np.clip(self._centre + shift * self._size * WINDOW / TEMPLATE, 0, (width, height))
-        template = np.fft.rfft2(self._look(gray, 1.0))
-        self._template += RATE * (template - self._template)
-        self._filter += RATE * (_trained(template) - self._filter)
-        return peak
+        _, further = _peak(np.where(_NEAR, -1.0, response[best]))
+        shifts = np.stack([shift, further]) * self._size * STEPS[best] * WINDOW / TEMPLATE  # image px
+        here, far = np.clip(centre + shifts, 0, gray.shape[::-1])
+        return Place(peak, here, float(STEPS[best])), far
 
-    def _look(self, gray: np.ndarray, step: float) -> np.ndarray:
-        """The features (T, T) of the window around the box, at `step` times its size; edge pixels go on outside."""
+    def _look(self, gray: np.ndarray, centre: np.ndarray, step: float) -> np.ndarray:
+        """The features (T, T) of the window around a centre, at `step` times its size; edge pixels go on outside."""
         scale = self._size * step * WINDOW / TEMPLATE  # image px a template px
-        corner = self._centre - scale * (TEMPLATE - 1) / 2
+        corner = centre - scale * (TEMPLATE - 1) / 2
         to_image = np.column_stack([np.diag(scale), corner])
         pixels = cv2.warpAffine(gray, to_image, (TEMPLATE, TEMPLATE), flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
         return (pixels - np.float32(pixels.mean())) * _SCALED_HANN
@@ -111,7 +135,14 @@ def _wanted() -> np.ndarray:
     return np.fft.rfft2(np.exp(-(away[:, None] + away) / (2 * (SPREAD * TEMPLATE / WINDOW) ** 2)))
 
 
+def _near() -> np.ndarray:
+    """(T, T): the shifts by less than FAR."""
+    away = np.minimum(np.arange(TEMPLATE), TEMPLATE - np.arange(TEMPLATE)) * WINDOW / TEMPLATE  # sides of the box
+    return np.hypot(away[:, None], away) < FAR
+
+
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _WANTED = _wanted()
+_NEAR = _near()
 _HALVES = np.r_[1.0, np.full(TEMPLATE // 2 - 1, 2.0), 1.0]  # `rfft2` leaves out one of each pair of conjugates
 _SCALED_HANN = (np.outer(np.hanning(TEMPLATE), np.hanning(TEMPLATE)) / 255).astype(np.float32)

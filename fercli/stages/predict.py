@@ -70,10 +70,12 @@ class PredictSpec(SearchSpec):
         choices=tuple(VIEWS),
     )
     abstain: float = option(0.0, "Give no label where the most probable class is less probable.", low=0, high=1)
-    batch: int | None = option(None, "Faces a pass through the network. [default: 32 on a CPU, 1024 on a GPU]", low=1)
+    batch: int | None = option(None, "Faces a pass through the network. [default: 64 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
-        AUTO, "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it.",
-        choices=(AUTO, "float32", "bfloat16"),
+        AUTO,
+        "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it. int8, for a CPU, takes half "
+        "of that time and moves a probability by about a thousandth.",
+        choices=(AUTO, "float32", "bfloat16", "int8"),
     )  # fmt: skip
     device: str = option(AUTO, "Where the network runs, and mtcnn.", choices=(AUTO, "cpu", "cuda"))
 

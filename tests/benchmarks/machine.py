@@ -23,8 +23,9 @@ def describe(device: torch.device) -> str:
 def peak(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
     """Operations a second of a large matrix product, a multiplication and an addition counted as two."""
     side = SIDE[device.type]
-    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / min(seconds(lambda: one @ other, device) for _ in range(rounds))
+    one, other = (torch.randn(side, side, device=device).mul_(20).to(dtype) for _ in range(2))
+    product = torch._int_mm if dtype == torch.int8 else torch.mm
+    return 2 * side**3 / min(seconds(lambda: product(one, other), device) for _ in range(rounds))
 
 
 def seconds(run, device: torch.device) -> float:

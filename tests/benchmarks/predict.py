@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from fercli import models
-from fercli.learn.device import choose_device
+from fercli.errors import UsageError
+from fercli.learn.device import choose_device, choose_precision
 from fercli.learn.infer import BATCH, log_probabilities
 from fercli.learn.inputs import Inputs
 from fercli.learn.modelstore import Model, load
@@ -46,6 +47,10 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
     device = choose_device("auto")
     with open_store(model_path(path), "model") as src:
         built = {dtype: load(src, device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+        try:
+            built[torch.int8] = load(src, device, choose_precision("int8", device))
+        except UsageError as error:
+            print(f"int8 is left out: {error}")
         card = built[torch.float32].card
         network = models.build(card.name, len(src.classes), len(src.channels), card.size, **card.arguments)
     whole = network.to(device, memory_format=torch.channels_last).eval()
@@ -65,7 +70,7 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
             rows = images[: min(len(images), max(batch, 64 if batch < 8 else batch * 32))]
             took = machine.seconds(lambda: log_probabilities(network, normalise, (rows,), batch), device)  # noqa: B023
             best[form, name, batch] = min(best[form, name, batch], took / len(rows))
-    peaks = {name: machine.peak(device, getattr(torch, name)) for name in ("float32", "bfloat16")}
+    peaks = {name: machine.peak(device, getattr(torch, name)) for name in {name for _, name, _ in runs}}
     print(f"{'network':<12}{'arithmetic':<12}{'batch':>6}{'ms a face':>12}{'faces/s':>12}{'of matrix product':>20}")
     for (form, name, batch), took in best.items():
         share = work / took / peaks[name]

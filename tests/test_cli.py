@@ -308,6 +308,28 @@ def on_terminal(words, stdin=None, **environment):
     return child.wait(), shown.decode().replace("\r\n", "\n")
 
 
+def test_the_loss_within_an_epoch_stands_beside_the_bar(tmp_path):
+    subprocess.run([*PROGRAM, "ingest", "synthetic:300", "-q", "-o", tmp_path / "faces.h5"], check=True)
+    words = (
+        "train",
+        "--model",
+        "zhao-separable",
+        "--epochs",
+        "1",
+        "--batch",
+        "2",
+        "--threads",
+        "1",
+        "-o",
+        tmp_path / "m.h5",
+    )
+    status, shown = on_terminal([*words, tmp_path / "faces.h5"])
+    assert status == 0
+    losses = re.findall(r"epoch 1/1: loss (\d\.\d{4})\]", shown)
+    assert losses
+    assert 0.1 < float(losses[-1]) < 3
+
+
 @pytest.mark.parametrize("command", ["split", "ingest"])
 def test_no_store_is_written_to_a_terminal(stores, command):
     status, shown = on_terminal(words_of(command, stores, input_of(command, stores)), NO_COLOR="1")

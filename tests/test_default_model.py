@@ -16,6 +16,7 @@ from fercli.ops.views import views
 from fercli.stages.predict import Predictor, PredictSpec, withhold
 from fercli.store import create_store, objects, open_store
 
+from .test_int8 import on_a_cpu_with_int8
 from .test_predict import fer, rows
 
 CARD = (DEFAULT_MODEL.parent / "MODEL_CARD.md").read_text("utf-8")
@@ -139,17 +140,38 @@ def test_auto_is_bfloat16_only_where_there_are_units_for_it(monkeypatch: pytest.
     assert choose_precision("float32", torch.device("cuda")) == torch.float32
 
 
-def test_it_is_as_good_as_its_card_says(shared_data: Path, tmp_path: Path) -> None:
-    """PublicTest, every seventh picture: below 66 % of 512 the 69 % of the card would be unlikely."""
-    fer("ingest", shared_data / "fer2013.tar.xz", "-o", tmp_path / "whole.h5")
-    with open_store(tmp_path / "whole.h5") as src, create_store(tmp_path / "some.h5") as dst:
+@pytest.fixture(scope="module")
+def public(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PublicTest, every seventh picture: 512."""
+    folder = tmp_path_factory.mktemp("public")
+    fer("ingest", shared_data / "fer2013.tar.xz", "-o", folder / "whole.h5")
+    with open_store(folder / "whole.h5") as src, create_store(folder / "some.h5") as dst:
         dst.start("samples", src.classes, src.channels)
         for block in src.blocks(rows=np.flatnonzero(src.column("split") == 1)[::7]):
             dst.append(block)
-    told = json.loads(fer("eval", "-m", "default", tmp_path / "some.h5", "--json")[0])
+    return folder / "some.h5"
+
+
+def test_it_is_as_good_as_its_card_says(public: Path) -> None:
+    """Below 66 % of 512 the 69 % of the card would be unlikely."""
+    told = json.loads(fer("eval", "-m", "default", public, "--json")[0])
     assert told["accuracy"] > 0.64
     stated = float(re.search(r"accuracy on PublicTest \| ([\d.]+) %", CARD).group(1))
     assert told["interval"][0] <= stated / 100 <= told["interval"][1]
+
+
+@on_a_cpu_with_int8
+def test_it_is_as_good_in_int8(public: Path, tmp_path: Path) -> None:
+    told = {}
+    for precision in ("float32", "int8"):
+        fer("predict", public, "--precision", precision, "-o", tmp_path / f"{precision}.h5")
+        with open_store(tmp_path / f"{precision}.h5", "predictions") as src:
+            told[precision], labels = src.column("probability"), src.column("label")
+    whole, short = told["float32"], told["int8"]
+    assert 0 < np.abs(short - whole).mean() < 0.003
+    assert (short.argmax(1) == whole.argmax(1)).mean() > 0.98
+    right = [(answers.argmax(1) == labels).mean() for answers in (whole, short)]
+    assert right[1] == pytest.approx(right[0], abs=0.01)
 
 
 def test_training_begins_with_it_and_learns_from_it_by_its_name(faces: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 class Console:
-    """Standard error. Implements the runner's Interface: note, total, advance."""
+    """Standard error. Implements the runner's Interface: note, total, advance, stands."""
 
     def __init__(self) -> None:
         self.quiet = self.verbose = self.debug = self.machine = False
@@ -53,6 +53,11 @@ class Console:
         """Moves the progress bar."""
         if self._bar is not None:
             self._bar.update(rows)
+
+    def stands(self, text: str) -> None:
+        """Writes a few words behind the progress bar, the next time that it moves."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
 
     def error(self, text: str) -> None:
         """The one line that an error shows."""

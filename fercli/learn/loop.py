@@ -51,13 +51,15 @@ def train(
     rate: Callable[[int], float],
     graphs: bool = False,
     advance: Callable[[int], None] = lambda rows: None,
+    watch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> Iterator[Epoch]:
     """Trains the network of `rule` in place, yielding after each of `epochs` (numbers from 1; those before are done).
 
     `validation` is inputs of M rows and labels (M,), -1 where there is none, answered by the average of the weights
     where `rule` keeps one; `rate` gives the learning rate of a step counted over all epochs from 0; `graphs`: see
-    `Epochs`; `advance` hears of each batch's rows. What is random in an epoch depends on the seed of `batches` and the
-    epoch's number alone. Raises Diverged.
+    `Epochs`; `advance` hears of each batch's rows, `watch` from time to time of the epoch under way and its latest
+    losses' mean. What is random in an epoch depends on the seed of `batches` and the epoch's number alone. Raises
+    Diverged.
     """
     runner, steps = Epochs(rule, batches, graphs), len(batches)
     for epoch in epochs:
@@ -71,7 +73,9 @@ def train(
         rates = [rate((epoch - 1) * steps + step) for step in range(steps)]
         for step, rows in enumerate(runner.run(epoch, rates), start=1):
             if step % CHECK_STEPS == 0:
-                _check(ranks.total(runner.losses[:step]), epoch)  # waits for the device
+                losses = ranks.total(runner.losses[:step])  # waits for the device
+                _check(losses, epoch)
+                watch(epoch, losses[-CHECK_STEPS:].double().mean().item())
             advance(rows)
         losses, hits = ranks.total(runner.losses), ranks.total(runner.hits)
         _check(losses, epoch)

@@ -43,7 +43,12 @@ class Training:
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
     def epochs(
-        self, last: int, rate: Callable[[int], float], graphs: bool, advance: Callable[[int], None]
+        self,
+        last: int,
+        rate: Callable[[int], float],
+        graphs: bool,
+        advance: Callable[[int], None],
+        watch: Callable[[int, float], None] = lambda epoch, loss: None,
     ) -> Iterator[Epoch]:
         """Trains up to epoch `last`, keeping `history` and `best` before each epoch is yielded. See `loop.train`."""
         for epoch in train(
@@ -54,6 +59,7 @@ class Training:
             rate=rate,
             graphs=graphs,
             advance=advance,
+            watch=watch,
         ):
             self.history.append(epoch)
             if self.kept is epoch:

@@ -25,6 +25,7 @@ class Interface(Protocol):
     def note(self, text: str) -> None: ...
     def total(self, rows: int) -> None: ...
     def advance(self, rows: int) -> None: ...
+    def stands(self, text: str) -> None: ...
 
 
 class Silent:
@@ -38,6 +39,9 @@ class Silent:
 
     def advance(self, rows: int) -> None:
         """Drops the progress."""
+
+    def stands(self, text: str) -> None:
+        """Drops how the work stands."""
 
 
 class Log:
@@ -66,6 +70,10 @@ class Log:
     def advance(self, rows: int) -> None:
         """So many more rows are done."""
         self._interface.advance(rows)
+
+    def stands(self, text: str) -> None:
+        """How the work stands, in a few words beside the progress bar."""
+        self._interface.stands(text)
 
 
 class Nowhere:

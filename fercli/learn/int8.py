@@ -1,4 +1,4 @@
-"""Networks in whole numbers of eight bits, on a CPU: half of bfloat16's time, and the same answers but for rounding.
+"""Networks in whole numbers of eight bits, on a CPU: the same answers but for rounding, in less time.
 
 Maps are uint8 with one step and zero point for all channels, weights int8 with a step a filter (Jacob et al. 2018,
 "Quantization and training of neural networks for efficient integer-arithmetic-only inference", equation 1). No picture
@@ -50,7 +50,7 @@ def in_int8(network: nn.Module, normalise: Normalise, name: str) -> nn.Module:
     convolutions with their normalisations, residual units and poolings with which a chain begins. What follows is in
     float32. Takes what `normalise` makes of pixels.
 
-    Raises UsageError for a network that begins otherwise, that of the store `name`.
+    Raises UsageError for a network that forks or begins otherwise, that of the store `name`.
     """
     chain = list(_chain(network))
     maps = _pixels(normalise)
@@ -62,9 +62,9 @@ def in_int8(network: nn.Module, normalise: Normalise, name: str) -> nn.Module:
             maps = unit.maps
         elif _is_normalised(chain):
             convolution, norm = chain.pop(0), chain.pop(0)
-            told = _behind(norm, cut=_is_cut(chain))
-            layers.append(Convolution(convolution, norm, maps, told))
-            maps = told
+            made = _made_by(norm, cut=_is_cut(chain))
+            layers.append(Convolution(convolution, norm, maps, made))
+            maps = made
         elif isinstance(chain[0], nn.MaxPool2d) and len(layers) > 1:
             layers.append(Pooling(chain.pop(0)))
         elif isinstance(chain[0], nn.ReLU) and maps.cut:  # which is done already
@@ -73,8 +73,8 @@ def in_int8(network: nn.Module, normalise: Normalise, name: str) -> nn.Module:
             break
     if len(layers) == 1:
         raise UsageError(
-            f"--precision int8 takes a network that begins with convolutions and their batch normalisations, and that "
-            f"of {name} does not: leave --precision out"
+            f"--precision int8 takes a network whose layers follow one another, convolutions and their batch "
+            f"normalisations first, and that of {name} is none: leave --precision out"
         )
     return nn.Sequential(*layers, ToValues(maps.code), fold_norms(nn.Sequential(*chain)))
 
@@ -89,8 +89,11 @@ def _chain(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_normalised(chain: list[nn.Module]) -> bool:
-    """Whether a convolution and its normalisation come next."""
-    return len(chain) > 1 and isinstance(chain[0], nn.Conv2d) and isinstance(chain[1], nn.BatchNorm2d)
+    """Whether a convolution and its normalisation come next, such as have a form in int8."""
+    match chain:
+        case [nn.Conv2d(padding_mode="zeros", padding=tuple()), nn.BatchNorm2d(affine=True), *_]:
+            return True
+    return False
 
 
 def _is_cut(chain: list[nn.Module]) -> bool:
@@ -105,8 +108,8 @@ def _pixels(normalise: Normalise) -> Maps:
     return Maps((low + high) / 2, (high - low) / 2 / REACH)
 
 
-def _behind(norm: nn.BatchNorm2d, cut: bool = False) -> Maps:
-    """The maps behind a normalisation."""
+def _made_by(norm: nn.BatchNorm2d, cut: bool = False) -> Maps:
+    """The maps that a normalisation makes."""
     return Maps(norm.bias.detach(), norm.weight.detach().abs(), cut)
 
 
@@ -160,7 +163,7 @@ class Convolution(nn.Module):
         return torch.ops.onednn.qconv2d_pointwise(*self._arguments(numbers), self.bias, *self.form, *made, relu, [], "")
 
     def plus(self, numbers: Tensor, beside: Tensor, code: tuple[float, int]) -> Tensor:
-        """The sum with the maps `beside`, which are written by `code`, and its relu. It takes the place of `beside`."""
+        """The sum with the maps `beside`, channels last and written by `code`, and its relu. It takes their place."""
         arguments = (*self._arguments(numbers), beside, self.bias, *self.form, *self.made, torch.uint8, *code)
         return torch.ops.onednn.qconv2d_pointwise.binary(*arguments, "sum", 1.0, "relu", [], "")
 
@@ -185,16 +188,17 @@ class Unit(nn.Module):
 
     def __init__(self, unit: ResidualUnit, read: Maps) -> None:
         super().__init__()
-        middle, behind = _behind(unit.bn1, cut=True), _behind(unit.bn2)
-        beside = read if unit.downsample is None else _behind(unit.downsample[1])
-        spread = (behind.deviation.square() + beside.deviation.square()).sqrt()  # as if the two did not go together
-        self.maps = Maps(behind.mean + beside.mean, spread, cut=True)
+        middle, within = _made_by(unit.bn1, cut=True), _made_by(unit.bn2)
+        beside = read if unit.downsample is None else _made_by(unit.downsample[1])
+        spread = (within.deviation.square() + beside.deviation.square()).sqrt()  # as if the two did not go together
+        mean = beside.mean.clamp_min(0) if beside.cut else beside.mean  # what is cut adds nothing negative
+        self.maps = Maps(within.mean + mean, spread, cut=True)
         self.first = Convolution(unit.conv1, unit.bn1, read, middle)
         self.second = Convolution(unit.conv2, unit.bn2, middle, self.maps)
         self.shortcut = None if unit.downsample is None else Convolution(*unit.downsample, read, beside)
-        self.code = beside.code
+        self.beside = beside.code
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up. What it is given may be changed."""
         beside = numbers if self.shortcut is None else self.shortcut(numbers)
-        return self.second.plus(self.first(numbers), beside, self.code)
+        return self.second.plus(self.first(numbers), beside, self.beside)

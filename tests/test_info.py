@@ -155,3 +155,9 @@ def test_the_chain_tells_failed_rows_and_cannot_steer_the_terminal(tmp_path):
         r"made by     fer ingest (6 rows, 2 failed, version 1) ferplus=\x1b[2J.csv",
         "then        fer train (version 1)",
     ]
+
+
+def test_the_model_of_the_package_is_called_default():
+    shown = page("default")
+    assert re.search(r"default\.h5: model residual, [\d,]+ parameters\n", shown)
+    assert "takes       48x48 gray\n" in shown

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..models.shipped import model_path
 from ..stages import inspect
 from ..stages.runner import Log
 from ..store import open_store
@@ -25,15 +26,17 @@ _KINDS = ("samples", "predictions", "model")
 @click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
 @options.console
 def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, verify: bool, as_json: bool) -> None:
-    """Show what a store holds: rows, classes, columns, and the stages that made it.
+    """Show what a store holds: rows, classes, columns, and the stages that made it. The model that comes with fercli is
+    default.
 
     \b
       fer info faces.h5
       fer info --count faces.h5
       fer info --history model.h5
+      fer info default
       fer ingest photos/ | fer info --verify
     """
-    with open_store(inputs or ("-",), _KINDS) as store:
+    with open_store(tuple(map(model_path, inputs)) or ("-",), _KINDS) as store:
         if verify:
             console = click.get_current_context().find_object(Console)
             rows = inspect.verify(store, Log("fail", console))

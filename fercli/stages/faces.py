@@ -15,7 +15,7 @@ from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..layouts.video import is_video
 from ..ops.image import digest, header
 from ..ops.parallel import ordered_map
-from ..store import Block, objects
+from ..store import Block, Reader, objects
 from ..store.schema import HEAD_PREFIX
 from .detect import Found, Search
 from .rows import NO_FACE
@@ -157,6 +157,27 @@ def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
             path = called if os.path.isfile(called) else ""
             read = _no_photo if is_video(called) else partial(source.read, name)
             yield Photo(called, read, {}, unique(relative(called), called), path)
+
+
+def photos_of(
+    src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None, attributes: Sequence[str]
+) -> Iterator[Photo]:
+    """The photos in `rows` of a store (None: all), whose `numbers` (n,) these are, one by one.
+
+    Their rows carry split, `attributes` and, where `label` (N,) has those of all rows, the label.
+    """
+    pixels = "encoded" if "encoded" in src.columns else "image"
+    columns = [name for name in (pixels, "source", "split", *attributes) if name in src.columns]
+    first = 0
+    for block in src.blocks(columns, rows):
+        for place, photo in enumerate(block[pixels]):
+            row = int(numbers[first + place])
+            carried = {name: block[name][place] for name in ("split", *attributes) if name in block}
+            if label is not None:
+                carried["label"] = label[row]
+            source = block["source"][place] if "source" in block else f"row {row}"
+            yield Photo(source, lambda photo=photo: photo, carried)
+        first += len(block[pixels])
 
 
 def _no_photo() -> bytes:

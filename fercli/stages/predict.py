@@ -21,7 +21,7 @@ from ..store.schema import ATTRIBUTE_PREFIX
 from .answering import Answering, withhold
 from .dense import pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
-from .faces import PHOTOS, Photo, label_photos, photos_in
+from .faces import PHOTOS, Photo, label_photos, photos_in, photos_of
 from .fitting import check_fit, past, translated
 from .runner import Log, Outcome, Stage, run
 from .sharing import merged, mine
@@ -276,7 +276,7 @@ class Predictor:
     ) -> Iterator[Block]:
         own = _shared(src, rows, PHOTOS)
         numbers = np.arange(src.rows) if own is None else own
-        photos = _photos(src, own, numbers, label, self._attributes)
+        photos = photos_of(src, own, numbers, label, self._attributes)
         return merged(_numbered(self._label(photos, log), numbers), log)
 
 
@@ -291,21 +291,3 @@ def _numbered(blocks: Iterator[Block], numbers: np.ndarray) -> Iterator[Block]:
     """Blocks whose `parent` counts some photos, with the photos' `numbers` (n,) instead."""
     for block in blocks:
         yield {**block, "parent": numbers[block["parent"]]}
-
-
-def _photos(
-    src: Reader, rows: np.ndarray | None, numbers: np.ndarray, label: np.ndarray | None, attributes: Sequence[str]
-) -> Iterator[Photo]:
-    """The photos of a store, one by one; their rows carry label, split and `attributes`."""
-    pixels = "encoded" if "encoded" in src.columns else "image"
-    columns = [name for name in (pixels, "source", "split", *attributes) if name in src.columns]
-    first = 0
-    for block in src.blocks(columns, rows):
-        for place, photo in enumerate(block[pixels]):
-            row = int(numbers[first + place])
-            carried = {name: block[name][place] for name in ("split", *attributes) if name in block}
-            if label is not None:
-                carried["label"] = label[row]
-            source = block["source"][place] if "source" in block else f"row {row}"
-            yield Photo(source, lambda photo=photo: photo, carried)
-        first += len(block[pixels])

@@ -49,10 +49,8 @@ def _network(
     layers["flatten"] = nn.Flatten()
     layers["dropout"] = Dropout(dropout)
     layers["dense"] = nn.Linear(widths[-1], classes)
+    # Units that begin as their shortcuts (Goyal et al. 2017) are no better here and learn nothing for some epochs.
     for layer in nn.Sequential(layers).modules():
         if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # for shapes alone torch loads its compiler, 1 s
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    for layer in nn.Sequential(layers).modules():
-        if isinstance(layer, ResidualUnit):  # each unit begins as its shortcut (Goyal et al. 2017)
-            nn.init.zeros_(layer.bn2.weight)
     return nn.Sequential(layers)

@@ -55,9 +55,9 @@ def answers_of(
         try:
             answered = answer(network, normalise, [torch.as_tensor(values[rows]).to(device) for values in inputs])
         except torch.OutOfMemoryError:
-            if batch or count == 1:
+            count = (rows.stop - rows.start) // 2
+            if batch or not count:
                 raise
-            count //= 2
             continue
         yield answered
         start = rows.stop

@@ -30,8 +30,8 @@ SPREAD = 0.1
 #: over three frames at once, and after a cut to another scene 0.2 in the median and 0.44 at most (168 cuts).
 LOST = 0.45
 #: Response below which another look is taken, and how far off at least, in sides of the box. A face that was found is
-#: given up only for one that is not weak. Of 6,000 drawn faces that moved by up to a quarter of their side in x and in
-#: y, 43 were lost with one look and 10 are with two.
+#: given up only for one that is not weak. Of 6,000 moves by up to a quarter of the side in x and in y, drawn as in
+#: tests/test_kcf.py, 43 were lost with one look and 10 are with two.
 WEAK = 0.7
 FAR = 0.2
 

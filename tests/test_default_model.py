@@ -10,7 +10,7 @@ import torch
 
 from fercli.labels import EMOTIONS
 from fercli.learn.device import choose_precision
-from fercli.learn.modelstore import load
+from fercli.learn.modelstore import load, read_card
 from fercli.models.shipped import DEFAULT_MODEL
 from fercli.ops.views import views
 from fercli.stages.predict import Predictor, PredictSpec, withhold
@@ -128,16 +128,42 @@ def test_bfloat16_answers_as_float32_does_but_for_its_last_digits(faces: Path, t
     assert not np.array_equal(whole, short)
 
 
-def test_auto_is_bfloat16_only_where_there_are_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("flags", "dtype", "serving"),
+    [
+        ("avx2 avx512f amx_bf16 amx_int8", torch.bfloat16, torch.bfloat16),
+        ("avx2 avx512f avx512_bf16 avx512_vnni", torch.bfloat16, torch.int8),
+        ("avx2 avx512f", torch.float32, torch.int8),
+        ("sse4_2 avx", torch.float32, torch.float32),
+    ],
+)
+def test_auto_is_what_the_processor_is_quick_in(
+    monkeypatch: pytest.MonkeyPatch, flags: str, dtype: torch.dtype, serving: torch.dtype
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"flags\t\t: {flags}")
     cpu = torch.device("cpu")
-    flags = {"avx512f amx_bf16": torch.bfloat16, "avx512f avx512_bf16": torch.bfloat16, "avx2 avx512f": torch.float32}
-    for text, dtype in ((f"flags\t\t: {one}", dtype) for one, dtype in flags.items()):
-        monkeypatch.setattr(Path, "read_text", lambda path, text=text: text)
-        assert choose_precision("auto", cpu) == dtype
-    for supported, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation, told=supported: told)
-        assert choose_precision("auto", torch.device("cuda")) == dtype
-    assert choose_precision("float32", torch.device("cuda")) == torch.float32
+    assert choose_precision("auto", cpu) == dtype
+    assert choose_precision("auto", cpu, int8=True) == serving
+    assert choose_precision("float32", cpu, int8=True) == torch.float32
+
+
+@pytest.mark.parametrize(("supported", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_bfloat16_only_on_gpus_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, supported: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
+    gpu = torch.device("cuda")
+    assert choose_precision("auto", gpu) == choose_precision("auto", gpu, int8=True) == dtype
+    assert choose_precision("float32", gpu) == torch.float32
+
+
+def test_it_answers_in_int8_where_that_is_what_the_processor_is_quick_in(faces: Path, tmp_path: Path) -> None:
+    with open_store(DEFAULT_MODEL, "model") as src:
+        assert read_card(src).int8_serves
+        dtype = choose_precision("auto", torch.device("cpu"), int8=True)
+    for precision in ("auto", str(dtype).removeprefix("torch.")):
+        fer("predict", faces, "--device", "cpu", "--precision", precision, "-o", tmp_path / f"{precision}.h5")
+    assert np.array_equal(*(probabilities(path) for path in tmp_path.iterdir()))
 
 
 @pytest.fixture(scope="module")

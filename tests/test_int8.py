@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fercli import models
 from fercli.errors import UsageError
 from fercli.learn import device
 from fercli.learn.infer import log_probabilities
-from fercli.learn.int8 import Convolution, Maps, Pooling, ToNumbers, ToValues, Unit, in_int8
+from fercli.learn.int8 import REACH, Convolution, Maps, Pooling, ToNumbers, ToValues, Unit, in_int8
 from fercli.learn.modelstore import load
 from fercli.learn.normalise import Normalise
 from fercli.models.blocks import ResidualUnit
@@ -80,7 +81,7 @@ def test_every_model_answers_as_in_float32_or_says_that_it_has_no_form(name: str
 @on_a_cpu_with_int8
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_convolution_is_right_to_a_few_steps(data: st.DataObject) -> None:
+def test_a_convolution_is_right_to_half_a_step_of_what_it_makes(data: st.DataObject) -> None:
     groups, kernel = data.draw(st.sampled_from([1, 2])), data.draw(st.sampled_from([1, 3, 5]))
     inputs, filters = groups * data.draw(st.integers(1, 20)), groups * data.draw(st.integers(1, 20))
     stride, padding, side = (
@@ -97,12 +98,36 @@ def test_a_convolution_is_right_to_a_few_steps(data: st.DataObject) -> None:
     values = written(read, 3, inputs, side)
     with torch.no_grad():
         norm.train()(convolution(values))
-        wanted = norm.eval()(convolution(values))
+        wanted = rounded(convolution, norm.eval())(values)
         made = Maps(norm.bias.detach(), norm.weight.detach().abs(), data.draw(st.booleans()))
         found = ToValues(made.code)(Convolution(convolution, norm, read, made)(ToNumbers(read.code)(values)))
     low, high = limits(made)
     assert found.shape == wanted.shape
-    assert (found - wanted.clamp(low, high)).abs().max() < made.code[0] + 0.015 * wanted.abs().max()
+    assert (found - wanted.clamp(low, high)).abs().max() < 0.51 * made.code[0] + 1e-4
+
+
+def rounded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """Both as one convolution, its weights such as int8 tells: each filter's largest is 64 steps."""
+    folded = fuse_conv_bn_eval(convolution, norm)
+    steps = folded.weight.abs().amax((1, 2, 3), keepdim=True) / 64
+    folded.weight.copy_((folded.weight / steps).round() * steps)
+    return folded
+
+
+@on_a_cpu_with_int8
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("filters", [8, 64])
+def test_the_largest_numbers_do_not_run_over(sign: int, kernel: int, filters: int) -> None:
+    """In 16 bits, where CPUs without VNNI add up the products of two neighbours."""
+    convolution = nn.Conv2d(64, filters, kernel, padding=kernel // 2, bias=False).eval().requires_grad_(False)
+    norm = nn.BatchNorm2d(filters).eval().requires_grad_(False)
+    convolution.weight.fill_(sign)
+    norm.running_var.fill_((64 * kernel**2) ** 2)
+    read, made = Maps(torch.zeros(64), torch.ones(64), cut=True), Maps(torch.zeros(filters), torch.ones(filters))
+    largest = torch.full((1, 64, 8, 8), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    found = ToValues(made.code)(Convolution(convolution, norm, read, made)(largest))
+    assert (found - sign * REACH)[:, :, 1:-1, 1:-1].abs().max() <= made.code[0]
 
 
 def written(maps: Maps, *shape: int) -> torch.Tensor:
@@ -213,12 +238,10 @@ def test_int8_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UsageError) as refused:
         device.choose_precision("int8", torch.device("cuda"))
     assert str(refused.value) == "--precision int8 is for a CPU, and the network would run on a GPU: add --device cpu"
-    monkeypatch.setattr(Path, "read_text", lambda path: "flags\t\t: avx2 avx512f avx512_bf16")
+    monkeypatch.setattr(Path, "read_text", lambda path: "flags\t\t: sse4_2 avx")
     with pytest.raises(UsageError) as refused:
         device.choose_precision("int8", CPU)
-    assert str(refused.value) == (
-        "--precision int8 needs a CPU that multiplies in it (VNNI or AMX): leave --precision out"
-    )
+    assert str(refused.value) == "--precision int8 needs a CPU with AVX2: leave --precision out"
 
 
 @on_a_cpu_with_int8

@@ -13,7 +13,7 @@ from fercli import models
 from fercli.errors import DataError
 from fercli.learn import modelstore
 from fercli.learn.fuse import fold_norms
-from fercli.learn.modelstore import Card, halved, load
+from fercli.learn.modelstore import Card, halved, load, read_card
 from fercli.models.inputs import columns
 from fercli.store import create_store, open_store
 from tests.learning import CLASSES
@@ -128,6 +128,31 @@ def test_a_temperature_that_is_none_is_refused(tmp_path: Path, temperature: Any)
     with pytest.raises(DataError) as error:
         loaded(path)
     assert str(error.value) == f"{path} is damaged: temperature in its model document is {temperature!r}"
+
+
+@pytest.mark.parametrize(
+    ("losses", "serves"),
+    [
+        ({}, False),
+        ({"float32": 0.9, "int8": 0.9}, True),
+        ({"float32": 0.9, "int8": 0.8}, True),
+        ({"float32": 0.9, "int8": 0.909}, True),
+        ({"float32": 0.9, "int8": 0.911}, False),
+    ],
+)
+def test_int8_serves_where_it_was_seen_to_be_as_good(tmp_path: Path, losses: dict[str, float], serves: bool) -> None:
+    with open_store(write(tmp_path / "m.h5", losses=losses), "model") as src:
+        assert read_card(src).int8_serves == serves
+
+
+@pytest.mark.parametrize(
+    "losses", [[], None, {"int8": 0.5}, {"float32": 0.5, "int8": -1.0}, {"float32": 1, "int8": "1"}]
+)
+def test_losses_that_are_none_are_refused(tmp_path: Path, losses: Any) -> None:
+    path = write(tmp_path / "m.h5", losses=losses)
+    with pytest.raises(DataError) as error:
+        loaded(path)
+    assert str(error.value) == f"{path} is damaged: losses in its model document is {losses!r}"
 
 
 def test_everything_beside_the_weights_comes_back(tmp_path: Path) -> None:

@@ -15,13 +15,15 @@ import torch
 from fercli.cli import fer
 from fercli.cli.console import Console
 from fercli.errors import DataError, UsageError
-from fercli.learn import schedule
+from fercli.learn import device, schedule
+from fercli.learn.modelstore import load
 from fercli.ops.augment import Recipe
 from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import create_store, objects, open_store
 from tests.learning import CLASSES, bands, write_bands
 from tests.stages import KillAt, Killed, Notes
+from tests.test_int8 import on_a_cpu_with_int8
 
 torch.set_num_threads(1)
 
@@ -200,6 +202,54 @@ def test_what_is_made_of_the_model_at_the_end_may_change(data: Path, unfinished:
     assert train(data, tmp_path / "refused.h5", spec)[0] == "resuming after epoch 1 of 3"
     train(data, tmp_path / "whole.h5", spec)
     assert (tmp_path / "refused.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@on_a_cpu_with_int8
+def test_calibrating_tells_whether_int8_serves(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(model="residual-small", calibrate=True, epochs=1))
+    with open_store(tmp_path / "m.h5", "model") as src, open_store(data) as pictures:
+        losses, shown = src.documents["model"]["losses"], pictures.column("split") == 1
+        assert f"log loss in validation: {losses['float32']:.4f}, answering in int8 {losses['int8']:.4f}" in notes
+        images, labels = pictures.column("image")[shown], pictures.column("label")[shown]
+        for name, loss in losses.items():
+            answers = load(src, torch.device("cpu"), getattr(torch, name)).probabilities((images,))
+            assert -np.log(answers[np.arange(len(labels)), labels]).mean() == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("spec", [{}, {"model": "residual-small", "init": "INIT", "freeze": 1}])
+def test_what_has_no_int8_is_calibrated_all_the_same(data: Path, tmp_path: Path, spec: dict) -> None:
+    if "init" in spec:
+        train(data, tmp_path / "init.h5", replaced(model=spec["model"], epochs=1))
+        spec = spec | {"init": str(tmp_path / "init.h5")}
+    notes = train(data, tmp_path / "m.h5", replaced(calibrate=True, epochs=1, **spec))
+    assert not any("answering in int8" in note for note in notes)
+    with open_store(tmp_path / "m.h5", "model") as src:
+        assert src.documents["model"]["losses"] == {}
+
+
+@pytest.mark.parametrize(
+    ("has", "precision", "told"), [(False, "bfloat16", True), (True, "bfloat16", False), (False, "auto", False)]
+)
+def test_arithmetic_that_the_hardware_lacks_is_told_of(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: bool, precision: str, told: bool
+) -> None:
+    monkeypatch.setattr(device, "_has_any", lambda *instructions: has)
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=1, precision=precision))
+    slow = "--precision bfloat16 is far slower than float32 here, as the hardware lacks it: type auto"
+    assert (slow in notes) == told
+
+
+def test_auto_trains_in_the_arithmetic_that_the_hardware_has(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for has, precision in ((False, "float32"), (True, "bfloat16")):
+        monkeypatch.setattr(device, "_has_any", lambda *instructions, has=has: has)
+        weights = []
+        for asked in ("auto", precision):
+            train(data, tmp_path / "m.h5", replaced(epochs=1, precision=asked))
+            with open_store(tmp_path / "m.h5", "model") as src:
+                weights.append(src.arrays("weights"))
+        assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
 def test_a_checkpoint_of_other_data_is_refused(unfinished: Path, tmp_path: Path) -> None:

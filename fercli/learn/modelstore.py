@@ -22,6 +22,9 @@ from .inputs import Inputs
 from .int8 import in_int8
 from .normalise import Normalise
 
+#: So much more log loss (nats) is none: a hundredth of what a fair model of seven classes has.
+NEGLIGIBLE = 0.01
+
 
 @dataclass(frozen=True)
 class Card:
@@ -36,6 +39,12 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)  # of the epoch kept
     temperature: float = 1.0  # by which logits are divided, so that probabilities come true (see calibrate)
     heads: tuple[Head, ...] = ()  # beside the expression's
+    losses: dict[str, float] = field(default_factory=dict)  # log loss in validation (nats) in "float32" and "int8"
+
+    @property
+    def int8_serves(self) -> bool:
+        """Whether the answers in int8 were as good as those in float32 in validation, where both were looked at."""
+        return bool(self.losses) and self.losses["int8"] <= self.losses["float32"] + NEGLIGIBLE
 
 
 @dataclass(frozen=True)
@@ -196,9 +205,19 @@ def read_card(src: Reader) -> Card:
     temperature = found.get("temperature", 1.0)
     if not isinstance(temperature, float) or not 0 < temperature < math.inf:
         raise DataError(f"{src.name} is damaged: temperature in its model document is {temperature!r}")
+    losses = found.get("losses", {})
+    if not isinstance(losses, dict) or (losses and not all(_is_loss(losses.get(name)) for name in ("float32", "int8"))):
+        raise DataError(f"{src.name} is damaged: losses in its model document is {losses!r}")
     return Card(
-        **{key: found[key] for key in _CARD}, temperature=temperature, heads=_heads(found.get("heads", []), src.name)
+        **{key: found[key] for key in _CARD},
+        temperature=temperature,
+        heads=_heads(found.get("heads", []), src.name),
+        losses=losses,
     )
+
+
+def _is_loss(value: Any) -> bool:
+    return isinstance(value, float) and 0 <= value < math.inf
 
 
 def _heads(found: Any, name: str) -> tuple[Head, ...]:

@@ -8,16 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import models
+from ..errors import UsageError
 from ..store import Reader, Writer
 from . import checkpoint, modelstore
 from .batches import Batches
 from .calibrate import fit_temperature
+from .device import multiplies_int8
 from .freeze import compute, convolutions, row_bytes, split_prefix
 from .heads import parts, truth
-from .infer import log_probabilities
+from .infer import log_probabilities, loss_and_accuracy
 from .inputs import Inputs
+from .int8 import in_int8
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
+from .normalise import Normalise
 from .step import Rule
 
 #: Memory for what frozen layers make of all rows. It is a constant, as the last bits of a result depend on its use.
@@ -111,6 +116,30 @@ class Training:
         temperature = fit_temperature(self._answers()[0][known], self.validation[1][known])
         self.card = replace(self.card, temperature=temperature)
         return temperature
+
+    def try_int8(self) -> dict[str, float]:
+        """Log loss (nats) of the best epoch on the validation rows in "float32" and in "int8", which the model keeps.
+
+        Empty where either is not to be had: from a CPU or a network without int8, from a network with further heads,
+        and where only what frozen layers make of the rows is left. Training ends with it, as with `calibrate`.
+        """
+        if not multiplies_int8() or self.card.heads or self.rule.network is not self.network:
+            return {}
+        card, normalise = self.card, Normalise(self.card.mean, self.card.deviation)
+        network = models.build(card.name, len(self.classes), len(self.channels), card.size, **card.arguments).eval()
+        network.load_state_dict(self.best)
+        try:
+            networks = {"float32": network, "int8": in_int8(network, normalise, card.name)}
+        except UsageError:
+            return {}
+        rows, labels = self.validation
+        answers = {
+            name: log_probabilities(one, normalise, rows, temperature=card.temperature)
+            for name, one in networks.items()
+        }
+        losses = {name: loss_and_accuracy(told, labels)[0] for name, told in answers.items()}
+        self.card = replace(card, losses=losses)
+        return losses
 
     def further_accuracies(self) -> list[tuple[str, float | None, int]]:
         """Of each further head its name, the accuracy of the best epoch in validation and the rows that this is over.

@@ -73,8 +73,8 @@ class PredictSpec(SearchSpec):
     batch: int | None = option(None, "Faces a pass through the network. [default: 64 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
         AUTO,
-        "Arithmetic of the network; auto is bfloat16 where the hardware multiplies in it. int8, on a CPU with VNNI or "
-        "AMX, is quicker still, and moves the default model's probabilities by some thousandths.",
+        "Arithmetic of the network; auto is the quickest that the hardware has, int8 only for a model that was as good "
+        "in it when it was calibrated, as the default model.",
         choices=(AUTO, "float32", "bfloat16", "int8"),
     )  # fmt: skip
     device: str = option(AUTO, "Where the network runs, and mtcnn.", choices=(AUTO, "cpu", "cuda"))
@@ -151,10 +151,11 @@ class Predictor:
     def of(cls, src: Reader, spec: PredictSpec) -> "Predictor":
         """The predictor of an open model store. Raises as `load`."""
         from ..learn.device import choose_device, choose_precision
-        from ..learn.modelstore import load
+        from ..learn.modelstore import load, read_card
 
         device = choose_device(spec.device)
-        return cls(load(src, device, choose_precision(spec.precision, device), spec.heads), spec)
+        dtype = choose_precision(spec.precision, device, read_card(src).int8_serves)
+        return cls(load(src, device, dtype, spec.heads), spec)
 
     @property
     def _kind(self) -> str:

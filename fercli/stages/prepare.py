@@ -14,6 +14,7 @@ from ..errors import DataError, UsageError
 from ..learn import ranks, stored
 from ..learn.augment import Augment
 from ..learn.batches import Batches
+from ..learn.device import choose_precision
 from ..learn.freeze import freeze
 from ..learn.heads import Head, HeadsLoss, as_arguments, check_values, read_heads, widths
 from ..learn.loop import epoch_seed
@@ -133,7 +134,7 @@ def _rule(
         normalise,
         optimizer,
         criterion,
-        bfloat16=spec.precision == "bfloat16",
+        bfloat16=choose_precision(spec.precision, device) == torch.bfloat16,
         frozen=frozen,
         mix=mix,
         teachers=_teachers(src, spec, size, device) if spec.teacher else None,

@@ -175,6 +175,8 @@ def _calibrate(training: "Training", log: Log) -> None:
     log.note(f"the temperature that makes probabilities come true in validation is {temperature:.3f}")
     if not 1.01 * LOWEST < temperature < 0.99 * HIGHEST:
         log.note("no other was looked at beyond it: the validation rows are too few, or too alike, to calibrate by")
+    if losses := training.try_int8():
+        log.note(f"log loss in validation: {losses['float32']:.4f}, answering in int8 {losses['int8']:.4f}")
 
 
 def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
@@ -201,6 +203,7 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
 
 def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log) -> None:
     """Notes on data that can be trained on and yet may not be what was meant."""
+    from ..learn.device import multiplies_bfloat16
     from ..learn.training import missing_classes
 
     batches = training.batches
@@ -209,6 +212,8 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
     for name in ("teacher_weight", "temperature"):
         if not spec.teacher and getattr(spec, name) != getattr(TrainSpec, name):
             log.note(f"--{name.replace('_', '-')} without --teacher changes nothing")
+    if spec.precision == "bfloat16" and not multiplies_bfloat16(batches.device):
+        log.note("--precision bfloat16 is far slower than float32 here, as the hardware lacks it: type auto")
     if rows.unlabelled:
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):

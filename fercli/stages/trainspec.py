@@ -82,13 +82,15 @@ class TrainSpec(Spec):
     select: str = option(
         "accuracy", "What the epoch kept is best at in validation, or the last.", choices=("accuracy", "loss", "last")
     )
-    calibrate: bool = option(False, "Scale the logits so that probabilities come true in validation.")
+    calibrate: bool = option(
+        False, "Scale the logits so that probabilities come true in validation, and see if int8 serves."
+    )
     half: bool = option(False, "Store the weights in half precision: half the size.")
     patience: int | None = option(None, "Stop after so many epochs without a better one.", low=1)
     precision: str = option(
         "float32",
-        "Arithmetic of the steps; bfloat16 is faster where the hardware has it.",
-        choices=("float32", "bfloat16"),
+        "Arithmetic of the steps; auto is bfloat16, which is quicker, where the hardware has it.",
+        choices=("auto", "float32", "bfloat16"),
     )
     compile: str = option("auto", "On a GPU, repeat a step as one CUDA graph.", choices=("auto", "none"))
     device: str = option("auto", "Where to train.", choices=("auto", "cpu", "cuda"))

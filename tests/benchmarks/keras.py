@@ -68,7 +68,7 @@ def main(source: str, peer: str, epochs: str = "2") -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         print(f"njoku, batch 32, {machine.describe(torch.device('cpu'))}")
-        for precision in ("float32", "bfloat16"):
+        for precision in machine.precisions(torch.device("cpu")):
             told(f"fer train, {precision}", *ours(source, place / f"{precision}.h5", precision, count))
         parameters, seconds, accuracy = theirs(source, place / "rows.npz", peer, count)
         told(f"Keras, {parameters:,} parameters", seconds, accuracy)

@@ -1,5 +1,6 @@
 """What the benchmarks say of the machine: its name, and how fast it multiplies, beside which a network is judged."""
 
+import math
 import platform
 import time
 from pathlib import Path
@@ -7,21 +8,36 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fercli.learn.device import multiplies_bfloat16
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 400_000_000, "cuda": 4_000_000_000}  # bytes
 
 
 def describe(device: torch.device) -> str:
-    """Processor or GPU, threads and torch."""
+    """Processor with what it is quick by, or GPU; threads and torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    told = {line.split(":")[0].strip(): line.split(":")[1].strip() for line in lines if ":" in line}
+    has = [name for name in INSTRUCTIONS if name in told.get("flags", "").split()]
+    name = f"{told.get('model name', platform.processor())} ({', '.join(has) or 'none of ' + ', '.join(INSTRUCTIONS)})"
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def precisions(device: torch.device) -> tuple[str, ...]:
+    """The arithmetic of float32 and bfloat16 that the hardware has: how slowly it emulates the other is no question."""
+    return ("float32", "bfloat16") if multiplies_bfloat16(device) else ("float32",)
+
+
 def peak(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
-    """Operations a second of a large matrix product, a multiplication and an addition counted as two."""
+    """Operations a second of a large matrix product, a multiplication and an addition counted as two.
+
+    NaN for int8 without VNNI, as torch multiplies such matrices one number at a time there.
+    """
+    if dtype == torch.int8 and "vnni" not in describe(device):
+        return math.nan
     side = SIDE[device.type]
     one, other = (torch.randn(side, side, device=device).mul_(20).to(dtype) for _ in range(2))
     product = torch._int_mm if dtype == torch.int8 else torch.mm

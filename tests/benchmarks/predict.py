@@ -46,7 +46,7 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
     torch.set_num_threads(int(threads))
     device = choose_device("auto")
     with open_store(model_path(path), "model") as src:
-        built = {dtype: load(src, device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+        built = {dtype: load(src, device, dtype) for dtype in map(partial(getattr, torch), machine.precisions(device))}
         try:
             built[torch.int8] = load(src, device, choose_precision("int8", device))
         except UsageError as error:
@@ -73,7 +73,7 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
     peaks = {name: machine.peak(device, getattr(torch, name)) for name in {name for _, name, _ in runs}}
     print(f"{'network':<12}{'arithmetic':<12}{'batch':>6}{'ms a face':>12}{'faces/s':>12}{'of matrix product':>20}")
     for (form, name, batch), took in best.items():
-        share = work / took / peaks[name]
+        share = work / took / peaks[name]  # NaN where it is not known
         print(f"{form:<12}{name:<12}{batch:>6}{1e3 * took:>12.3f}{1 / took:>12,.0f}{100 * share:>18.0f} %")
     with tempfile.TemporaryDirectory() as place:
         faces, made = Path(place) / "faces.h5", Path(place) / "predictions.h5"

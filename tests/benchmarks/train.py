@@ -39,7 +39,7 @@ def main(rounds: int = 3, batch: int = 32, threads: int = torch.get_num_threads(
     images, labels = rng.integers(0, 256, (IMAGES, 48, 48), dtype=np.uint8), rng.integers(0, 7, IMAGES)
     print(f"njoku, batch {batch}; {machine.describe(device)}")
     runs: dict[tuple[str, ...], Callable[[], None]] = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in machine.precisions(device):
         for layout in LAYOUTS:
             loops = {"bare loop": bare, "fer train": ours}
             if device.type == "cuda":
@@ -48,7 +48,7 @@ def main(rounds: int = 3, batch: int = 32, threads: int = torch.get_num_threads(
                 runs[precision, layout, name] = loop(
                     images, labels, batch, device, LAYOUTS[layout], precision == "bfloat16"
                 )
-    limits = {precision: limit(device, precision, batch) for precision in ("float32", "bfloat16")}
+    limits = {precision: limit(device, precision, batch) for precision in machine.precisions(device)}
     for names, rate in best_rates(runs, rounds).items():
         share = rate / limits[names[0]]
         print("  {:<10}{:<15}{:<12}".format(*names) + f"{rate:>8,.0f} images/s{100 * share:>5.0f} % of the limit")

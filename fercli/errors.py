@@ -1,5 +1,9 @@
 """The errors a user can meet. Each message says what was found, where, and what to type instead."""
 
+import errno
+import os
+from pathlib import Path
+
 
 class FerError(Exception):
     """Base of every error that is shown as one sentence; `exit_code` is the process's exit status."""
@@ -31,3 +35,13 @@ class GateFailed(FerError):
 
 SOME_ROWS_FAILED = 4
 INTERRUPTED = 130
+
+
+def cannot_write(code: int, target: Path | str, flag: str | None = None) -> DataError:
+    """What to say, and what to do, where the system's error `code` came of writing `target`, named with `flag`."""
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        place = f"choose another place{f' with {flag}' if flag else ''}"
+        return DataError(f"no space left to write {target}: free some, or {place}")
+    if code == errno.EFBIG:
+        return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
+    return DataError(f"{target} could not be written: {os.strerror(code)}")

@@ -564,8 +564,9 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
 @pytest.mark.parametrize(
     ("line", "status", "told"),
     [
-        ("info {S} >&-", 1, "fer info: error: Bad file descriptor\n"),
-        ("info {S} > /dev/full", 1, "fer info: error: No space left on device\n"),
+        ("info {S} >&-", 1, "fer info: error: standard output could not be written: Bad file descriptor\n"),
+        ("info {S} > /dev/full", 1, "fer info: error: no space left to write standard output: free some, or choose "
+                                     "another place\n"),
         ("split -q --folds 2 {S} -o {out} >&-", 0, ""),
         ("split --folds 2 {S} -f -o {out} 2>&-", 0, ""),
         ("split --folds 2 <&-", 1, "fer split: error: nothing arrived on standard input: "

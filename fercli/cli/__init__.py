@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, tells. The only place that prints or exits."""
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -9,7 +10,7 @@ from typing import NoReturn
 import click
 
 from .. import __version__
-from ..errors import INTERRUPTED, FerError, GateFailed
+from ..errors import INTERRUPTED, FerError, GateFailed, cannot_write
 from ..learn import ranks
 from ..spec import nearest
 from .console import Console, say
@@ -143,13 +144,21 @@ def _status(console: Console) -> int:
         return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)
     except OSError as error:
         _drop_output()
-        where = f"{error.filename}: " if error.filename else ""
-        return _told(console, error, f"{where}{error.strerror or error}", 1)
+        return _told(console, error, _of_system(error), 1)
     except Exception as error:
         if ranks.terminated():
             return _told(console, error, ranks.LOST, 1)
         text = f"unexpected {type(error).__name__}: {error}; please report it with the output of --debug"
         return _told(console, error, text, 1)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system's error says, and of what: one of writing that names no file is of standard output."""
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF):
+        return str(cannot_write(error.errno, "standard output"))
+    return error.strerror or str(error)
 
 
 def _drop_output() -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, cannot_write
 
 _MARK = ".part-"
 
@@ -83,7 +83,7 @@ def disk_errors(target: Path | str, flag: str = "-o") -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) or error.errno is None or error.filename is not None:
             raise
-        raise _told(error.errno, target, flag) from error
+        raise cannot_write(error.errno, target, flag) from error
 
 
 @contextlib.contextmanager
@@ -91,15 +91,7 @@ def _disk(target: Path, flag: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _told(error.errno, target, flag) from error
-
-
-def _told(code: int, target: Path | str, flag: str) -> DataError:
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return DataError(f"no space left to write {target}: free some, or choose another place with {flag}")
-    if code == errno.EFBIG:
-        return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
-    return DataError(f"{target} could not be written: {os.strerror(code)}")
+        raise cannot_write(error.errno, target, flag) from error
 
 
 def _sibling(place: Path) -> tuple[int, Path]:

@@ -44,4 +44,6 @@ def cannot_write(code: int, target: Path | str, flag: str | None = None) -> Data
         return DataError(f"no space left to write {target}: free some, or {place}")
     if code == errno.EFBIG:
         return DataError(f"{target} grew over the file size limit: raise it with ulimit -f")
+    if code == errno.EBADF:
+        return DataError(f"{target} is closed: send it to a file or a pipe")
     return DataError(f"{target} could not be written: {os.strerror(code)}")

@@ -564,9 +564,14 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
 @pytest.mark.parametrize(
     ("line", "status", "told"),
     [
-        ("info {S} >&-", 1, "fer info: error: standard output could not be written: Bad file descriptor\n"),
+        ("info {S} >&-", 1, "fer info: error: standard output is closed: send it to a file or a pipe\n"),
+        ("predict -q -m {M} {S} >&-", 1, "fer predict: error: standard output is closed: "
+                                         "send it to a file or a pipe\n"),
         ("info {S} > /dev/full", 1, "fer info: error: no space left to write standard output: free some, or choose "
                                      "another place\n"),
+        ("predict -q -m {M} {S} > /dev/full", 1, "fer predict: error: no space left to write standard output: "
+                                                "free some, or choose another place with -o\n"),
+        ("info 0> {out}", 1, "fer info: error: standard input cannot be read: give it with < or a pipe\n"),
         ("split -q --folds 2 {S} -o {out} >&-", 0, ""),
         ("split --folds 2 {S} -f -o {out} 2>&-", 0, ""),
         ("split --folds 2 <&-", 1, "fer split: error: nothing arrived on standard input: "

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from fercli.labels import EMOTIONS
+from fercli.learn import device
 from fercli.learn.device import choose_precision
-from fercli.learn.modelstore import load, read_card
+from fercli.learn.int8 import ToNumbers
+from fercli.learn.modelstore import load
 from fercli.models.shipped import DEFAULT_MODEL
 from fercli.ops.views import views
 from fercli.stages.predict import Predictor, PredictSpec, withhold
@@ -143,8 +145,8 @@ def test_auto_is_what_the_processor_is_quick_in(
     monkeypatch.setattr(Path, "read_text", lambda path: f"flags\t\t: {flags}")
     cpu = torch.device("cpu")
     assert choose_precision("auto", cpu) == dtype
-    assert choose_precision("auto", cpu, int8=True) == serving
-    assert choose_precision("float32", cpu, int8=True) == torch.float32
+    assert choose_precision("auto", cpu, int8_serves=True) == serving
+    assert choose_precision("float32", cpu, int8_serves=True) == torch.float32
 
 
 @pytest.mark.parametrize(("supported", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
@@ -153,17 +155,17 @@ def test_auto_is_bfloat16_only_on_gpus_that_have_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
     gpu = torch.device("cuda")
-    assert choose_precision("auto", gpu) == choose_precision("auto", gpu, int8=True) == dtype
+    assert choose_precision("auto", gpu) == choose_precision("auto", gpu, int8_serves=True) == dtype
     assert choose_precision("float32", gpu) == torch.float32
 
 
-def test_it_answers_in_int8_where_that_is_what_the_processor_is_quick_in(faces: Path, tmp_path: Path) -> None:
-    with open_store(DEFAULT_MODEL, "model") as src:
-        assert read_card(src).int8_serves
-        dtype = choose_precision("auto", torch.device("cpu"), int8=True)
-    for precision in ("auto", str(dtype).removeprefix("torch.")):
-        fer("predict", faces, "--device", "cpu", "--precision", precision, "-o", tmp_path / f"{precision}.h5")
-    assert np.array_equal(*(probabilities(path) for path in tmp_path.iterdir()))
+@on_a_cpu_with_int8
+@pytest.mark.parametrize("has", ["avx2", "amx_bf16"])
+def test_it_answers_in_int8_where_the_processor_is_quick_in_it(monkeypatch: pytest.MonkeyPatch, has: str) -> None:
+    monkeypatch.setattr(device, "has_any", lambda *names: "avx2" in names or has in names)
+    model = Predictor.load(DEFAULT_MODEL, PredictSpec(device="cpu")).model
+    assert model.card.int8_serves
+    assert isinstance(next(model.network.children()), ToNumbers) == (has == "avx2")
 
 
 @pytest.fixture(scope="module")

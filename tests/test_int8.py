@@ -241,7 +241,9 @@ def test_int8_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Path, "read_text", lambda path: "flags\t\t: sse4_2 avx")
     with pytest.raises(UsageError) as refused:
         device.choose_precision("int8", CPU)
-    assert str(refused.value) == "--precision int8 needs a CPU with AVX2: leave --precision out"
+    assert (
+        str(refused.value) == "--precision int8 needs a CPU with AVX2, and a torch with oneDNN: leave --precision out"
+    )
 
 
 @on_a_cpu_with_int8

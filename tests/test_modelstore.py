@@ -138,6 +138,8 @@ def test_a_temperature_that_is_none_is_refused(tmp_path: Path, temperature: Any)
         ({"float32": 0.9, "int8": 0.8}, True),
         ({"float32": 0.9, "int8": 0.909}, True),
         ({"float32": 0.9, "int8": 0.911}, False),
+        ({"float32": 0.02, "int8": 0.021}, True),
+        ({"float32": 0.02, "int8": 0.022}, False),
     ],
 )
 def test_int8_serves_where_it_was_seen_to_be_as_good(tmp_path: Path, losses: dict[str, float], serves: bool) -> None:

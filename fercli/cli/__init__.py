@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import importlib
 import os
 import sys
@@ -153,12 +154,20 @@ def _status(console: Console) -> int:
 
 
 def _of_system(error: OSError) -> str:
-    """What the system's error says, and of what: one of writing that names no file is of standard output."""
+    """What the system's error says, and of what: where no file is named and space is short, of standard output."""
     if error.filename:
         return f"{error.filename}: {error.strerror}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF):
+    closed = error.errno == errno.EBADF and not _is_open(1, os.O_WRONLY)
+    if closed or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return str(cannot_write(error.errno, "standard output"))
+    if error.errno == errno.EBADF and not _is_open(0, os.O_RDONLY):
+        return "standard input cannot be read: give it with < or a pipe"
     return error.strerror or str(error)
+
+
+def _is_open(number: int, way: int) -> bool:
+    """Whether a stream is open for reading or writing, `way`."""
+    return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (way, os.O_RDWR)
 
 
 def _drop_output() -> None:

@@ -79,6 +79,8 @@ def _card(model: dict[str, Any], channels: list[str]) -> list[str]:
         rows = counted(metrics["validation_rows"], "row")
         accuracy = metrics["validation_accuracy"]
         lines.append(f"kept        epoch {metrics['epoch']}, accuracy {accuracy:.4f} on {rows} of validation")
+    if losses := model.get("losses"):
+        lines.append(f"int8        log loss {losses['int8']:.4f} in validation, float32 {losses['float32']:.4f}")
     lines += [_head(head) for head in model.get("heads", [])]
     return lines
 

@@ -22,8 +22,8 @@ from .inputs import Inputs
 from .int8 import in_int8
 from .normalise import Normalise
 
-#: So much more log loss (nats) is none: a hundredth of what a fair model of seven classes has.
-NEGLIGIBLE = 0.01
+#: So much more log loss in int8 is none: a hundredth of that in float32, and a thousandth of a nat.
+NEGLIGIBLE = 0.01, 0.001
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Card:
     @property
     def int8_serves(self) -> bool:
         """Whether the answers in int8 were as good as those in float32 in validation, where both were looked at."""
-        return bool(self.losses) and self.losses["int8"] <= self.losses["float32"] + NEGLIGIBLE
+        share, more = NEGLIGIBLE
+        return bool(self.losses) and self.losses["int8"] <= (1 + share) * self.losses["float32"] + more
 
 
 @dataclass(frozen=True)

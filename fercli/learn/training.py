@@ -23,10 +23,13 @@ from .int8 import in_int8
 from .loop import Epoch, best_epoch, train
 from .modelstore import Card
 from .normalise import Normalise
+from .precise import estimate_norms, norms_of
 from .step import Rule
 
 #: Memory for what frozen layers make of all rows. It is a constant, as the last bits of a result depend on its use.
 FROZEN_BYTES = 2_000_000_000
+#: Validation rows on which int8 is compared with float32: enough to see the losses apart, and some seconds of work.
+TRIED = 2048
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Training:
     augment: Any = None  # the recipe behind batches.augment
     further: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64))  # (M, H), of the card's heads
     history: list[Epoch] = field(default_factory=list)
+    settled: tuple[float, float] | None = None  # validation loss and accuracy after `settle_norms`
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
     def epochs(
@@ -107,6 +111,25 @@ class Training:
         """The best epoch so far."""
         return self.history[best_epoch(self.history, self.select)]
 
+    @property
+    def validated(self) -> tuple[float, float]:
+        """Validation loss and accuracy of the model as it is kept."""
+        return self.settled or (self.kept.validation_loss, self.kept.validation_accuracy)
+
+    def settle_norms(self) -> str:
+        """Estimates the batch normalisations of the best epoch anew, see `precise`; a note tells what came of it.
+
+        Training ends with it, as with `calibrate`, which comes after it.
+        """
+        if not norms_of(self.rule):
+            return f"--precise-bn changes nothing: no batch normalisation of {self.card.name} is trained"
+        self.network.load_state_dict(self.best)
+        estimate_norms(self.rule, self.batches, len(self.history) + 1)
+        self.best = {name: values.detach().clone() for name, values in self.network.state_dict().items()}
+        self.settled = loss_and_accuracy(self._answers()[0], self.validation[1])
+        loss, accuracy = self.settled
+        return f"batch normalisations estimated anew: validation loss {loss:.4f}, accuracy {100 * accuracy:.2f} %"
+
     def calibrate(self) -> float:
         """Makes the probabilities of the best epoch come true on the validation rows; the temperature that does it.
 
@@ -117,29 +140,30 @@ class Training:
         self.card = replace(self.card, temperature=temperature)
         return temperature
 
-    def try_int8(self) -> dict[str, float]:
-        """Log loss (nats) of the best epoch on the validation rows in "float32" and in "int8", which the model keeps.
-
-        Empty where either is not to be had: from a CPU or a network without int8, from a network with further heads,
-        and where only what frozen layers make of the rows is left. Training ends with it, as with `calibrate`.
+    def try_int8(self) -> str:
+        """Compares answers of the best epoch in float32 and in int8, on up to TRIED validation rows, and keeps the log
+        losses (nats) with the model; a note tells what came of it. Training ends with it, as with `calibrate`.
         """
-        if not multiplies_int8() or self.card.heads or self.rule.network is not self.network:
-            return {}
         card, normalise = self.card, Normalise(self.card.mean, self.card.deviation)
+        if not multiplies_int8():
+            return "int8 is not tried: this CPU has no AVX2"
+        if card.heads or self.rule.network is not self.network:
+            return f"int8 is not tried with {'further heads' if card.heads else 'layers that are computed once'}"
         network = models.build(card.name, len(self.classes), len(self.channels), card.size, **card.arguments).eval()
         network.load_state_dict(self.best)
         try:
             networks = {"float32": network, "int8": in_int8(network, normalise, card.name)}
         except UsageError:
-            return {}
+            return f"int8 is not tried: {card.name} has no form in it"
         rows, labels = self.validation
-        answers = {
-            name: log_probabilities(one, normalise, rows, temperature=card.temperature)
-            for name, one in networks.items()
-        }
-        losses = {name: loss_and_accuracy(told, labels)[0] for name, told in answers.items()}
+        some = slice(None, None, -(-len(labels) // TRIED))
+        losses = {}
+        for name, one in networks.items():
+            answers = log_probabilities(one, normalise, [column[some] for column in rows], temperature=card.temperature)
+            losses[name] = loss_and_accuracy(answers, labels[some])[0]
         self.card = replace(card, losses=losses)
-        return losses
+        told = f"log loss in validation {losses['float32']:.4f}, answering in int8 {losses['int8']:.4f}"
+        return f"{told}: fer predict {'takes' if self.card.int8_serves else 'does not take'} it by itself"
 
     def further_accuracies(self) -> list[tuple[str, float | None, int]]:
         """Of each further head its name, the accuracy of the best epoch in validation and the rows that this is over.
@@ -165,9 +189,8 @@ class Training:
         """Writes the model of the best epoch, in `half` precision or not; with `run` (see `checkpoint.check_same_run`)
         all that going on takes.
         """
-        kept = self.kept
-        metrics = {name: getattr(kept, name) for name in ("epoch", "loss", "accuracy")}
-        metrics |= {"validation_loss": kept.validation_loss, "validation_accuracy": kept.validation_accuracy}
+        metrics = {name: getattr(self.kept, name) for name in ("epoch", "loss", "accuracy")}
+        metrics |= dict(zip(("validation_loss", "validation_accuracy"), self.validated, strict=True))
         metrics |= {"training_rows": len(self.batches.labels), "validation_rows": int((self.validation[1] >= 0).sum())}
         modelstore.save(
             dst,

@@ -16,7 +16,7 @@ from ..layouts import Source
 from ..layouts.files import is_image
 from ..layouts.video import Clip
 from ..learn import ranks
-from ..store import Block, Reader, block_rows, replacing
+from ..store import Block, Reader, block_rows, disk_errors, replacing
 from ..store.pipe import interrupts_held
 from ..text import counted
 from . import contact
@@ -267,8 +267,9 @@ def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], No
     if output == "-":
 
         def write(data: bytes) -> None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            with disk_errors("standard output"):
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
 
         yield write
         return

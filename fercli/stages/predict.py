@@ -73,8 +73,8 @@ class PredictSpec(SearchSpec):
     batch: int | None = option(None, "Faces a pass through the network. [default: 64 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
         AUTO,
-        "Arithmetic of the network; auto is the quickest that the hardware has, int8 only for a model that was as good "
-        "in it when it was calibrated, as the default model.",
+        "Arithmetic of the network; auto is int8 on a CPU with AVX2 and no AMX, for a model that was as good in it "
+        "when it was calibrated (the default model was), else bfloat16 where the hardware has it.",
         choices=(AUTO, "float32", "bfloat16", "int8"),
     )  # fmt: skip
     device: str = option(AUTO, "Where the network runs, and mtcnn.", choices=(AUTO, "cpu", "cuda"))

@@ -14,7 +14,7 @@ from ..errors import DataError, UsageError
 from ..learn import ranks, stored
 from ..learn.augment import Augment
 from ..learn.batches import Batches
-from ..learn.device import choose_precision
+from ..learn.device import choose_precision, precision_name
 from ..learn.freeze import freeze
 from ..learn.heads import Head, HeadsLoss, as_arguments, check_values, read_heads, widths
 from ..learn.loop import epoch_seed
@@ -61,6 +61,7 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     if random := [name for name, layer in network.named_modules() if name in anew and layer in frozen]:
         log.note(f"--freeze keeps {some(random)} as random as they begin: {spec.init} does not give them")
     network = network.to(device, memory_format=torch.channels_last)
+    settings = spec.as_dict() | {"precision": precision_name(choose_precision(spec.precision, device))}
     label = src.column("label").astype("int64")
     inputs = read_inputs(src, reads, rows.train)
     if isinstance(inputs[0], Stored):
@@ -76,7 +77,7 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
     rule.widths = widths(src.classes, heads)
     taught = [model.trained_on for model in rule.teachers.models] if rule.teachers else []
     return Training(
-        card=Card(spec.model, arguments, size, mean, deviation, spec.as_dict(), heads=heads),
+        card=Card(spec.model, arguments, size, mean, deviation, settings, heads=heads),
         classes=src.classes,
         channels=src.channels,
         network=network,

@@ -86,7 +86,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     if checkpoint is not None:
         checkpoint.finished = [checkpoint.path]
     kept = training.kept
-    accuracy = _percent(kept.validation_accuracy)
+    accuracy = _percent(training.validated[1])
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
     for name, share, count in training.further_accuracies() if spec.heads else ():
         accuracy = "none of its rows tells it" if share is None else f"accuracy {_percent(share)} of {count:,} rows"
@@ -150,8 +150,12 @@ def fit(
             f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}: "
             f"to begin with that, add --init {checkpoint.path} and name another -o"
         ) from error
+    if spec.precise_bn:
+        log.note(training.settle_norms())
     if spec.calibrate:
         _calibrate(training, log)
+        if spec.fold is None and ranks.writes():  # folds keep no model
+            log.note(training.try_int8())
     return training
 
 
@@ -175,8 +179,6 @@ def _calibrate(training: "Training", log: Log) -> None:
     log.note(f"the temperature that makes probabilities come true in validation is {temperature:.3f}")
     if not 1.01 * LOWEST < temperature < 0.99 * HIGHEST:
         log.note("no other was looked at beyond it: the validation rows are too few, or too alike, to calibrate by")
-    if losses := training.try_int8():
-        log.note(f"log loss in validation: {losses['float32']:.4f}, answering in int8 {losses['int8']:.4f}")
 
 
 def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
@@ -187,11 +189,13 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     the output, which depends on all the settings.
     """
     from ..learn.checkpoint import REPEATED
+    from ..learn.device import choose_device, choose_precision, precision_name
 
     settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in REPEATED}
+    settings["precision"] = precision_name(choose_precision(spec.precision, choose_device(spec.device)))
     del settings["compile"], settings["half"]
     if spec.fold is None and not spec.search:
-        del settings["patience"], settings["calibrate"]
+        del settings["patience"], settings["calibrate"], settings["precise_bn"]
         if spec.schedule == "constant":
             del settings["epochs"]
     named = _named(spec)
@@ -213,7 +217,7 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         if not spec.teacher and getattr(spec, name) != getattr(TrainSpec, name):
             log.note(f"--{name.replace('_', '-')} without --teacher changes nothing")
     if spec.precision == "bfloat16" and not multiplies_bfloat16(batches.device):
-        log.note("--precision bfloat16 is far slower than float32 here, as the hardware lacks it: type auto")
+        log.note("--precision bfloat16 is emulated here, mostly far slower than float32: type --precision auto")
     if rows.unlabelled:
         log.note(f"{rows.unlabelled:,} rows without a label are left out")
     if batches.batch > len(batches.labels):

@@ -82,6 +82,10 @@ class TrainSpec(Spec):
     select: str = option(
         "accuracy", "What the epoch kept is best at in validation, or the last.", choices=("accuracy", "loss", "last")
     )
+    precise_bn: bool = option(
+        False,
+        "Estimate the batch normalisations anew at the end, over the training rows, half of them not augmented.",
+    )
     calibrate: bool = option(
         False, "Scale the logits so that probabilities come true in validation, and see if int8 serves."
     )

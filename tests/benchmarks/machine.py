@@ -1,6 +1,5 @@
 """What the benchmarks say of the machine: its name, and how fast it multiplies, beside which a network is judged."""
 
-import math
 import platform
 import time
 from pathlib import Path
@@ -8,9 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fercli.learn.device import multiplies_bfloat16
+from fercli.learn.device import has_any, multiplies_bfloat16
 
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+#: Whole numbers that are multiplied at once.
+VNNI = ("avx_vnni", "avx512_vnni", "amx_int8")
+INSTRUCTIONS = ("avx2", "avx512f", *VNNI, "avx512_bf16", "amx_bf16")
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 400_000_000, "cuda": 4_000_000_000}  # bytes
 
@@ -20,10 +21,9 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    told = {line.split(":")[0].strip(): line.split(":")[1].strip() for line in lines if ":" in line}
-    has = [name for name in INSTRUCTIONS if name in told.get("flags", "").split()]
-    name = f"{told.get('model name', platform.processor())} ({', '.join(has) or 'none of ' + ', '.join(INSTRUCTIONS)})"
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    has = ", ".join(one for one in INSTRUCTIONS if has_any(one))
+    return f"{name} ({has}), {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def precisions(device: torch.device) -> tuple[str, ...]:
@@ -34,10 +34,10 @@ def precisions(device: torch.device) -> tuple[str, ...]:
 def peak(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
     """Operations a second of a large matrix product, a multiplication and an addition counted as two.
 
-    NaN for int8 without VNNI, as torch multiplies such matrices one number at a time there.
+    0 for int8 without VNNI, as torch multiplies such matrices one number at a time there.
     """
-    if dtype == torch.int8 and "vnni" not in describe(device):
-        return math.nan
+    if dtype == torch.int8 and not has_any(*VNNI):
+        return 0.0
     side = SIDE[device.type]
     one, other = (torch.randn(side, side, device=device).mul_(20).to(dtype) for _ in range(2))
     product = torch._int_mm if dtype == torch.int8 else torch.mm

@@ -73,8 +73,8 @@ def main(path: str = "default", threads: int = torch.get_num_threads()) -> None:
     peaks = {name: machine.peak(device, getattr(torch, name)) for name in {name for _, name, _ in runs}}
     print(f"{'network':<12}{'arithmetic':<12}{'batch':>6}{'ms a face':>12}{'faces/s':>12}{'of matrix product':>20}")
     for (form, name, batch), took in best.items():
-        share = work / took / peaks[name]  # NaN where it is not known
-        print(f"{form:<12}{name:<12}{batch:>6}{1e3 * took:>12.3f}{1 / took:>12,.0f}{100 * share:>18.0f} %")
+        share = f"{100 * work / took / peaks[name]:.0f} %" if peaks[name] else "not known"
+        print(f"{form:<12}{name:<12}{batch:>6}{1e3 * took:>12.3f}{1 / took:>12,.0f}{share:>20}")
     with tempfile.TemporaryDirectory() as place:
         faces, made = Path(place) / "faces.h5", Path(place) / "predictions.h5"
         write(faces, images.cpu().numpy())

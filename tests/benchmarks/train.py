@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.train [ROUNDS [BATCH [THREADS]]]
 
-A bare loop of a few lines beside the loop of `fer train`, in both memory layouts and both precisions, on the GPU where
-there is one (there `fer train` with steps captured as graphs, too). Each has its share of the limit of the machine: of
-the images a second if the operations of a step went at the speed of a large matrix product and its bytes at that of a
-large copy, whichever takes longer. Each figure is the best of some rounds that take turns, as other work on the machine
-only ever slows a round down.
+A bare loop of a few lines beside the loop of `fer train`, in both memory layouts and in float32 and bfloat16, where the
+hardware has that; on the GPU where there is one (there `fer train` with steps captured as graphs, too). Each has its
+share of the limit of the machine: of the images a second if the operations of a step went at the speed of a large
+matrix product and its bytes at that of a large copy, whichever takes longer. Each figure is the best of some rounds
+that take turns, as other work on the machine only ever slows a round down.
 """
 
 import sys

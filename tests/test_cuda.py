@@ -61,6 +61,13 @@ def test_a_step_in_bfloat16_is_captured_too(data: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "m.h5")[7] < losses(tmp_path / "m.h5")[0]
 
 
+def test_what_a_gpu_learnt_is_settled_and_tried_in_int8_on_the_processor(data: Path, tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, model="residual-small", ema=0.9, precise_bn=True, calibrate=True, half=True)
+    notes = train(data, tmp_path / "m.h5", spec)
+    assert any(note.startswith("batch normalisations estimated anew: ") for note in notes)
+    assert any("answering in int8" in note or note.startswith("int8 is not tried: this CPU") for note in notes)
+
+
 def test_a_teacher_is_heard_in_a_captured_step(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "t.h5", SPEC)
     train(

@@ -109,7 +109,7 @@ def test_where_the_last_epochs_are_kept_the_best_of_them_is(data: Path, tmp_path
 
 
 def test_the_model_is_calibrated_and_halved_as_that_of_a_plain_training(data: Path, tmp_path: Path) -> None:
-    spec = replaced(calibrate=True, half=True, lr=0.002)
+    spec = replaced(calibrate=True, half=True, precise_bn=True, lr=0.002, model="zhao-separable")
     train(data, tmp_path / "plain.h5", dataclasses.replace(spec, search=()))
     whole = dataclasses.replace(spec, search=("lr=0.002,0.0",))
     train(data, tmp_path / "m.h5", whole)

@@ -264,6 +264,19 @@ def test_auto_trains_in_the_arithmetic_that_the_hardware_has(
         assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
+def test_a_run_begun_in_another_arithmetic_is_not_gone_on_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "has_any", lambda *instructions: True)
+    with pytest.raises(Killed):
+        train(data, tmp_path / "refused.h5", replaced(precision="auto"), KillAt(8))
+    monkeypatch.setattr(device, "has_any", lambda *instructions: False)
+    assert refused(UsageError, data, replaced(precision="auto")) == (
+        f"{tmp_path}/refused.h5.checkpoint is of a run with --precision bfloat16, not float32: type --precision "
+        f"bfloat16 to go on with it, or --force to start over"
+    )
+
+
 def test_a_checkpoint_of_other_data_is_refused(unfinished: Path, tmp_path: Path) -> None:
     other = write_bands(tmp_path / "other.h5", train=90)
     assert refused(UsageError, other, resume=True) == (

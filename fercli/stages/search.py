@@ -118,8 +118,8 @@ def _tried(trainings: Several, rows: "Rows", spec: TrainSpec, settings: Settings
             return one
     trainings.log.note(f"candidate {len(done) + 1}: {_told(settings)}")
     try:
-        kept = trainings.train(rows, replace(spec, search=(), **settings), settings).kept
-        made = Candidate(settings, kept.epoch, kept.validation_loss, kept.validation_accuracy)
+        training = trainings.train(rows, replace(spec, search=(), **settings), settings)
+        made = Candidate(settings, training.kept.epoch, *training.validated)
     except Diverged:
         made = Candidate(settings)
     done.append(made)

@@ -100,6 +100,8 @@ def _checked_single(field: dataclasses.Field, value: Any) -> Any:
         value = float(value)  # so that 1 and 1.0 are one setting, with one cache key
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"{flag} is {value!r}, but it takes {_article(kind)}")
+    if value == "" and field.default != "":
+        raise UsageError(f"{flag} is empty: give it a value, or leave it out")
     if facts["choices"] and value not in facts["choices"]:
         raise UsageError(f"{flag} is {value!r}; {nearest(str(value), facts['choices'])}")
     low, high = facts["low"], facts["high"]

@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import INTERRUPTED, FerError, GateFailed, cannot_write
 from ..learn import ranks
 from ..spec import nearest
-from .console import Console, say
+from .console import Console, drop_output, say
 
 #: Every command with its line of help. The modules are imported when called, so that `fer --help` loads neither torch
 #: nor OpenCV. A command is one module of this package with a click command named `command`.
@@ -63,7 +63,7 @@ class Stages(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader, such as head, has all that it wanted
-            _drop_output()
+            drop_output()
             return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -125,7 +125,7 @@ def _status(console: Console) -> int:
         ranks.leave()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
-        _drop_output()
+        drop_output()
         return 0
     except (KeyboardInterrupt, click.Abort):
         console.error("interrupted")
@@ -144,7 +144,7 @@ def _status(console: Console) -> int:
     except MemoryError as error:
         return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)
     except OSError as error:
-        _drop_output()
+        drop_output()
         return _told(console, error, _of_system(error), 1)
     except Exception as error:
         if ranks.terminated():
@@ -168,11 +168,6 @@ def _of_system(error: OSError) -> str:
 def _is_open(number: int, way: int) -> bool:
     """Whether a stream is open for reading or writing, `way`."""
     return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE in (way, os.O_RDWR)
-
-
-def _drop_output() -> None:
-    """Sends nowhere what is left in the buffer of standard output, which could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(console: Console, error: Exception, text: str, status: int) -> int:

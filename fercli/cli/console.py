@@ -22,6 +22,11 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def drop_output() -> None:
+    """Sends nowhere what is left in the buffer of standard output, which could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Console:
     """Standard error. Implements the runner's Interface: note, total, advance, stands."""
 

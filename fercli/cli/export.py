@@ -15,7 +15,7 @@ from .stage import tell
 @click.command("export")
 @click.argument("model", default="-", metavar="[MODEL]", shell_complete=options.files)
 @click.option(
-    "-o", "--output", default="-", metavar="OUT", shell_complete=options.files,
+    "-o", "--output", default="-", metavar="OUT", shell_complete=options.files, callback=options.a_file,
     help="File to write, .onnx or .safetensors. [default: standard output]",
 )  # fmt: skip
 @options.settings(ExportSpec)

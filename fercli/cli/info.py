@@ -23,7 +23,7 @@ _KINDS = ("samples", "predictions", "model")
 @click.option("--classes", is_flag=True, help="Print the classes only, one a line.")
 @click.option("--history", is_flag=True, help="Print how a model was trained, a line an epoch, only.")
 @click.option("--verify", is_flag=True, help="Read everything and check it against its digests.")
-@click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all facts, or with --history that, as JSON.")
 @options.console
 def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, verify: bool, as_json: bool) -> None:
     """Show what a store holds: rows, classes, columns, and the stages that made it. The model that comes with fercli is
@@ -46,7 +46,8 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, 
         elif classes:
             click.echo("\n".join(map(printable, store.classes)))
         elif history:
-            click.echo(_history(inspect.history(store)))
+            series = inspect.history(store)
+            click.echo(json.dumps(series, indent=2) if as_json else _history(series))
         elif as_json:
             click.echo(json.dumps(inspect.describe(store), indent=2))
         elif not verify:

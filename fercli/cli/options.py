@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import UsageError
-from ..spec import Spec, flag_of, is_multiple, value_type
+from ..spec import Spec, flag_of, is_multiple, nearest, value_type
 from .console import Console
 
 Command = Callable[..., Any]
@@ -42,9 +42,33 @@ def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
     return [CompletionItem(incomplete, type="file")]
 
 
+def given_value(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The value of an option. Raises UsageError where it is empty, as a shell's variable that is not set leaves it."""
+    if value == "":
+        raise UsageError(f"{parameter.opts[-1]} is empty: give it a value, or leave it out")
+    return value
+
+
+def a_file(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """As `given_value`, of an option that takes a file: a folder cannot be meant."""
+    if value and value.endswith("/"):
+        raise UsageError(f"{parameter.opts[0]} {value} is a folder: name a file in it, such as {value}out.h5")
+    return given_value(ctx, parameter, value)
+
+
+class Choice(click.Choice):
+    """A choice that tells the nearest word."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word. Fails with a hint for any other."""
+        if value not in self.choices:
+            self.fail(f"there is no {value!r}; {nearest(str(value), list(self.choices))}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 inputs = click.argument("inputs", nargs=-1, metavar="[IN]...", shell_complete=files)
 output = click.option(
-    "-o", "--output", default="-", metavar="OUT", shell_complete=files,
+    "-o", "--output", default="-", metavar="OUT", shell_complete=files, callback=a_file,
     help="Store to write. [default: standard output]",
 )  # fmt: skip
 force = click.option("-f", "--force", is_flag=True, help="Run even if OUT is up to date.")
@@ -57,11 +81,11 @@ on_error = click.option(
     help="What a bad row does: fail the run, or be left out and counted (exit 4).",
 )
 model = click.option(
-    "-m", "--model", metavar="MODEL", shell_complete=files,
+    "-m", "--model", metavar="MODEL", shell_complete=files, callback=given_value,
     help="Model store made by fer train; the word default: the one that comes with fercli.",
 )  # fmt: skip
 files_from = click.option(
-    "--files-from", metavar="FILE", shell_complete=files, is_eager=True,  # before -0 asks for it
+    "--files-from", metavar="FILE", shell_complete=files, callback=given_value, is_eager=True,  # before -0 asks for it
     help="Read the photos listed in FILE, one a line; -: stdin.",
 )  # fmt: skip
 
@@ -128,7 +152,7 @@ def _spec_option(field: dataclasses.Field) -> Callable[[Command], Command]:
     return click.option(
         flag,
         field.name,
-        type=click.Choice(choices) if choices else kind,
+        type=Choice(choices) if choices else kind,
         multiple=is_multiple(field),
         default=None,
         metavar=facts["metavar"],

@@ -22,7 +22,7 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
 @click.command("predict")
 @options.inputs
 @click.option(
-    "-o", "--output", default="-", metavar="OUT", shell_complete=options.files,
+    "-o", "--output", default="-", metavar="OUT", shell_complete=options.files, callback=options.a_file,
     help="File to write. [default: standard output]",
 )  # fmt: skip
 @options.model

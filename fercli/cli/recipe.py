@@ -76,11 +76,16 @@ def show(name: str, as_json: bool) -> None:
             click.echo(f"# {line}".rstrip())
 
 
+def _path(name: str) -> str:
+    """A path that no command takes for a flag."""
+    return f"./{name}" if name.startswith("-") and name != "-" else name
+
+
 @command.command("run")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--data", "sources", multiple=True, required=True, metavar="SOURCE", help="Data to read; repeatable.")
 @click.option(
-    "-o", "--output", "folder", metavar="FOLDER",
+    "-o", "--output", "folder", metavar="FOLDER", callback=options.given_value,
     help="Folder for the stores of all stages. [default: the recipe's name, or that of FILE without .toml]",
 )  # fmt: skip
 @click.option(
@@ -113,7 +118,8 @@ def run(
       fer recipe run own.toml --data faces/ -o own/ --dry-run | sh -e
     """
     console = _begin("run")
-    folder = folder or Path(name).stem
+    folder = _path(folder or Path(name).stem)
+    sources = tuple(map(_path, sources))
     loaded = pipeline.placed(recipe.load(name).changed(assignments), folder)
     pipeline.check(loaded, folder)  # before the work, not after
     earlier = pipeline.before(loaded, sources, folder, resume, force)

@@ -19,7 +19,12 @@ from .stage import run_stage
 
 @click.command("train")
 @options.stage(TrainSpec)
-@click.option("--recipe", metavar="NAME|FILE", help="Take the settings of a recipe; those given here go before it.")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    callback=options.given_value,
+    help="Take the settings of a recipe; those given here go before it.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT.checkpoint, or begin without one.")
 def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     """Train a network on the train rows; the model of the best epoch in validation is kept.

@@ -123,6 +123,9 @@ def open_archive(path: str) -> Archive | None:
         for magic, decompressor in _DECOMPRESSORS.items():
             if head.startswith(magic):
                 file = _inflated(path, decompressor)
+                if file.read(262)[257:] != b"ustar" and not path.lower().endswith(_SUFFIXES):
+                    raise DataError(f"{path}: it is compressed, and no tar archive: decompress it first")
+                file.seek(0)
                 return Archive(path, file, _tar_members(file))
         if head[257:262] == b"ustar":
             file = open_regular(path)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from functools import partial
+from textwrap import shorten
 
 from ..errors import DataError
 from ..labels import EMOTIONS, EMOTIONS_CONTEMPT, FER2013_CODES
@@ -95,6 +96,6 @@ def _missing(header: bytes) -> list[str]:
 def _format(header: bytes) -> Format:
     columns = _columns(header)
     for missing in _missing(header):
-        raise DataError(f"it has no column {missing}; its columns are {', '.join(columns)}")
+        raise DataError(f"it has no column {missing}; its columns are {shorten(', '.join(columns), 200)}")
     emotion, pixels, usage = (columns.index(column.lower()) for column in _COLUMNS)
     return Format(len(columns), emotion, usage, pixels, _LABELS, _USAGES)

@@ -48,7 +48,7 @@ class EvalSpec(Spec):
     alpha: float = option(
         0.05,
         "A drop counts only if the paired test finds it less likely by chance; 1 counts every drop.",
-        low=0,
+        low=0.0001,
         high=1,
     )
 

@@ -72,7 +72,7 @@ def read_baseline(path: str, split: str) -> Evaluation:
             return evaluate_answers(answers_from(predictions, split))
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path} is neither a predictions store nor the --json of an earlier fer eval") from None
     return from_json(document, path)
 

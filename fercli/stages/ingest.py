@@ -1,5 +1,6 @@
 """Ingest: published data sets, folders, archives, csv files and lists of photos into one store of samples."""
 
+import codecs
 import itertools
 import os
 import sys
@@ -226,6 +227,7 @@ def _read_list(path: str, null: bool) -> list[str]:
                 data = file.read()
         except OSError as error:
             raise DataError(f"{path}: {unreadable(error)}") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if null else (line.removesuffix(b"\r") for line in data.split(b"\n"))
     found = [os.fsdecode(line) for line in lines if line]
     if not found:

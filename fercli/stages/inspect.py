@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import DataError
 from ..ops import image
 from ..store import SPLITS, Block, Reader
+from .photos import to_gray_if_equal
 from .runner import Log
 
 #: Stages whose output keeps the digest of the picture that a row came from while its pixels differ.
@@ -86,12 +87,12 @@ def verify(store: Reader, log: Log) -> int:
 
 
 def _images(block: Block, name: str, first: int) -> Iterator[np.ndarray]:
-    """The images of a block that begins at row `first`."""
+    """The images of a block that begins at row `first`, as ingest made digests of them."""
     if "encoded" not in block:
         yield from block.get("image", ())
         return
     for row, photo in enumerate(block["encoded"], start=first):
-        yield _decoded(photo, f"{name}: row {row}")
+        yield to_gray_if_equal(_decoded(photo, f"{name}: row {row}"))
 
 
 def _decoded(photo: bytes, where: str) -> np.ndarray:

@@ -69,6 +69,8 @@ def write_rows(
             file = Appended(wanted.resume, form, predictor.classes, predictor.heads, _are_clips(src))
             write = stack.enter_context(file).append
         batches = _batches(src, wanted, predictor, file, others, log)
+        if others:
+            write = _while_read(write, log)
         text = text_of(form, predictor.classes, file is not None and file.begun, predictor.heads)
         for photos, block in batches:
             if others:
@@ -283,6 +285,22 @@ def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], No
             interrupted = True
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _while_read(write: Callable[[bytes], None], log: Log) -> Callable[[bytes], None]:
+    """`write` until the reader of the rows has left, which does not end what is made beside them."""
+    gone = False
+
+    def write_on(data: bytes) -> None:
+        nonlocal gone
+        try:
+            if not gone:
+                write(data)
+        except BrokenPipeError:
+            gone = True
+            log.note("nobody reads the rows any more: what else was asked for goes on")
+
+    return write_on
 
 
 def _is_free(output: str) -> bool:

@@ -144,7 +144,7 @@ class Appended:
                 row = json.loads(line)
                 chances = None if row["probabilities"] is None else tuple(row["probabilities"])
                 os.fspath(row["source"]), row["status"], row["box"], row["label"], row["confidence"], row["error"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise self._foreign(number) from None
             if chances is not None:
                 self._check_classes(chances)

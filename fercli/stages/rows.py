@@ -1,7 +1,6 @@
 """Prediction rows as text: JSON Lines, csv and tsv. One row a face, or a photo that has none or cannot be read."""
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -121,17 +120,27 @@ def table(
 
     def text(block: Block) -> bytes:
         nonlocal started
-        out = io.StringIO()
-        writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+        lines: list[str] = []
+        writer = csv.writer(_Lines(lines), delimiter=delimiter)
         for row in rows(block, classes, heads):
             flat = _flat(row, classes, heads)
             if not started:
                 writer.writerow(flat)
                 started = True
             writer.writerow(flat.values())
-        return out.getvalue().encode("utf-8", "surrogateescape")
+        return "".join(lines).encode("utf-8", "surrogateescape")
 
     return text
+
+
+class _Lines:
+    """Where `csv` writes lines that end in "\\n". It quotes a "\\r" within a field only where lines end in that too."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def write(self, line: str) -> None:
+        self._lines.append(line.removesuffix("\r\n") + "\n")
 
 
 def _flat(row: Row, classes: Sequence[str], heads: Heads) -> Row:

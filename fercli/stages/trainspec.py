@@ -98,7 +98,7 @@ class TrainSpec(Spec):
     )
     compile: str = option("auto", "On a GPU, repeat a step as one CUDA graph.", choices=("auto", "none"))
     device: str = option("auto", "Where to train.", choices=("auto", "cpu", "cuda"))
-    threads: int | None = option(None, "CPU threads. [default: one a core]", low=1)
+    threads: int | None = option(None, "CPU threads. [default: one a core]", low=1, high=1024)
     seed: int = option(0, "Seed of all that is random.", low=0)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from ..errors import DataError, UsageError, cannot_write
 
 _MARK = ".part-"
+#: Names of what standard output goes to, which may be a file that others write to as well.
+_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @contextlib.contextmanager
@@ -59,11 +61,16 @@ def put(target: Path, data: bytes, flag: str = "-o") -> None:
 def check_writable(target: Path, flag: str = "-o") -> None:
     """Raises unless `target` can be made or replaced: told before hours of work, not after."""
     folder = Path(os.path.realpath(target)).parent
+    if str(target) in _STDOUT:
+        hint = "leave -o out, or give - for standard output" if flag == "-o" else f"name a file with {flag}"
+        raise UsageError(f"{target} would be replaced by a file: {hint}")
     if target.is_dir():
         raise UsageError(f"{target} is a folder: name a file in it, such as {flag} {target / 'out.h5'}")
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         hint = "leave -o out to write to standard output" if flag == "-o" else f"name another with {flag}"
         raise UsageError(f"{target} is no regular file: {hint}")
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file, and {target} would lie in it: choose another place with {flag}")
     if not folder.is_dir():
         raise DataError(f"the folder {folder} of the output {target.name} does not exist: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,0 +1,192 @@
+"""What shell scripts do to commands: readers that leave, variables that are not set, odd names, streams as files."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from .test_predict import FER, ROOT, fer, rows
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of faces, a model, its predictions, and a folder of photos."""
+    folder = tmp_path_factory.mktemp("made")
+    fer("ingest", "-q", "synthetic:30", "-o", folder / "faces.h5")
+    fer("train", "-q", "--model", "njoku", "--epochs", "1", folder / "faces.h5", "-o", folder / "model.h5")
+    fer("predict", "-q", "-m", folder / "model.h5", folder / "faces.h5", "-o", folder / "predictions.h5")
+    rng, photos = np.random.default_rng(0), folder / "photos"
+    photos.mkdir()
+    for number in range(100):  # more than a block of rows
+        cv2.imwrite(str(photos / f"{number}.png"), rng.integers(0, 256, (24, 24, 3), np.uint8))
+    return folder
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
+    """A line of bash in which `fer` is the program under test."""
+    told = f'fer() {{ {shlex.join(map(str, FER))} "$@"; }}; cd {shlex.quote(str(folder))}; {line}'
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(["bash", "-c", told], capture_output=True, text=True, env=env, timeout=120)
+
+
+@pytest.mark.parametrize("form", ["", "--json", "--markdown"])
+def test_a_gate_fails_though_nobody_reads_the_figures(made: Path, form: str) -> None:
+    done = shell(
+        f"fer eval predictions.h5 --split all --min accuracy=0.99 {form} | true; exit ${{PIPESTATUS[0]}}", made
+    )
+    assert done.returncode == 3
+    assert "below the required 0.99" in done.stderr
+    passed = shell(f"fer eval predictions.h5 --split all {form} | true; exit ${{PIPESTATUS[0]}}", made)
+    assert (passed.returncode, passed.stderr) == (0, "")
+
+
+def test_what_is_made_beside_the_rows_is_made_though_their_reader_leaves(made: Path, tmp_path: Path) -> None:
+    words = f"photos -m model.h5 --detector none --sort-into {tmp_path}/sorted --contact-sheet {tmp_path}/sheet.png"
+    done = shell(f"fer predict {words} | head -1", made)
+    assert json.loads(done.stdout)["status"] == "ok"
+    assert "fer predict: nobody reads the rows any more: what else was asked for goes on" in done.stderr
+    assert len(list((tmp_path / "sorted").glob("*/*.png"))) == 100
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_rows_alone_end_when_their_reader_leaves(made: Path) -> None:
+    done = shell("fer predict photos -m model.h5 --detector none | head -1; exit ${PIPESTATUS[0]}", made)
+    assert done.returncode == 0
+    assert "nobody reads" not in done.stderr
+
+
+EMPTY = {
+    "train --init": "train --init '' faces.h5 -o x.h5",
+    "train --recipe": "train --recipe '' faces.h5 -o x.h5",
+    "predict --resume": "predict --resume '' photos",
+    "predict --sort-into": "predict --sort-into '' photos",
+    "predict --annotate": "predict --annotate '' photos",
+    "predict --contact-sheet": "predict --contact-sheet '' photos",
+    "predict --files-from": "predict --files-from '' photos",
+    "predict --model": "predict -m '' photos",
+    "predict --output": "predict -o '' photos",
+    "ingest --ferplus": "ingest --ferplus '' photos -o x.h5",
+    "recipe run --output": "recipe run njoku --data synthetic:30 -o ''",
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_a_variable_that_is_not_set_is_no_value(made: Path, case: str) -> None:
+    done = shell(f"fer {EMPTY[case]}", made)
+    flag = case.split()[-1]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {flag} is empty: give it a value, or leave it out\n" in done.stderr
+    assert not (made / "x.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_what_standard_output_goes_to_is_not_replaced(made: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "log").write_text("kept\n")
+    done = shell(f"fer predict -q photos/1.png -m model.h5 -o {name} >> {tmp_path}/log", made)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"fer predict: error: {name} would be replaced by a file: leave -o out, or give - for standard output\n"
+    )
+    assert (tmp_path / "log").read_text() == "kept\n"
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(made: Path, tmp_path: Path) -> None:
+    done = shell(f"fer predict photos -o {tmp_path}/new/", made)
+    assert done.returncode == 2
+    assert f"-o {tmp_path}/new/ is a folder: name a file in it, such as {tmp_path}/new/out.h5\n" in done.stderr
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    done = shell(f"fer predict photos -o {tmp_path}/file/labels.csv", made)
+    assert done.returncode == 1
+    told = f"error: {tmp_path}/file is a file, and {tmp_path}/file/labels.csv would lie in it: choose another place"
+    assert done.stderr.endswith(f"{told} with -o\n")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_a_name_with_a_line_end_is_one_row_and_is_known_again(made: Path, tmp_path: Path, suffix: str) -> None:
+    photos, table = tmp_path / "photos", tmp_path / f"rows.{suffix}"
+    photos.mkdir()
+    names = ["a\rb.png", "c\r\nd.png", "e\nf.png", 'g"h.png', "i,j\tk.png"]
+    for name in names:
+        (photos / name).write_bytes((made / "photos" / "0.png").read_bytes())
+    words = ("-m", made / "model.h5", "--detector", "none", "--resume", table)
+    fer("predict", photos, *words)
+    before = table.read_bytes()
+    with open(table, encoding="utf-8", newline="") as file:
+        delimiter = "\t" if suffix == "tsv" else ","
+        found = rows(file.read()) if suffix == "jsonl" else list(csv.DictReader(file, delimiter=delimiter))
+    assert sorted(row["source"] for row in found) == sorted(f"{photos}/{name}" for name in names)
+    assert b"\r\n" not in before.replace(b'c\r\nd.png"', b"")  # the lines end as those of other tools do
+    fer("predict", photos, *words)
+    assert table.read_bytes() == before
+
+
+def test_a_gray_photo_in_three_channels_is_sound(tmp_path: Path) -> None:
+    gray = np.random.default_rng(1).integers(0, 256, (20, 20), np.uint8)
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "gray.png"), np.dstack([gray] * 3))
+    fer("ingest", "-q", tmp_path / "photos", "-o", tmp_path / "photos.h5")
+    _, told = fer("info", "--verify", tmp_path / "photos.h5")
+    assert "is sound, 1 row read" in told
+
+
+def test_a_name_that_would_grow_too_long_fails_alone(made: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    data = (made / "photos" / "0.png").read_bytes()
+    for name in (f"{'z' * 250}.gif", "short.png"):
+        (photos / name).write_bytes(data)
+    words = ("-m", made / "model.h5", "--detector", "none", "--annotate", tmp_path / "drawn", "-o", tmp_path / "l.csv")
+    _, told = fer("predict", photos, *words, status=4)
+    assert "no picture of it was written: its name would be longer than 255 bytes" in told
+    assert (tmp_path / "drawn" / "short.png").exists()
+    assert len((tmp_path / "l.csv").read_text().splitlines()) == 3
+
+
+def test_the_history_is_told_in_json_too(made: Path) -> None:
+    told = json.loads(fer("info", "--history", "--json", made / "model.h5")[0])
+    assert {len(series) for series in told.values()} == {1}
+    assert "validation_accuracy" in told
+
+
+@pytest.mark.parametrize("lines", [b"\xef\xbb\xbfphotos/1.png\n", b"\xef\xbb\xbfphotos/1.png\r\n"])
+def test_a_list_may_begin_with_a_byte_order_mark(made: Path, tmp_path: Path, lines: bytes) -> None:
+    (tmp_path / "list").write_bytes(lines)
+    done = shell(f"fer predict -m model.h5 --detector none --files-from {tmp_path}/list", made)
+    assert [row["source"] for row in rows(done.stdout)] == ["photos/1.png"]
+
+
+def test_a_word_that_is_nearly_known_is_told() -> None:
+    _, told = fer("train", "--model", "nkoju", "x.h5", status=2)
+    assert "Invalid value for '--model': there is no 'nkoju'; did you mean 'njoku'?" in told
+
+
+def test_what_nests_too_deep_is_no_baseline(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    words = ("--split", "all", "--baseline", tmp_path / "deep.json")
+    _, told = fer("eval", made / "predictions.h5", *words, status=1)
+    assert told.endswith("deep.json is neither a predictions store nor the --json of an earlier fer eval\n")
+
+
+def test_a_compressed_table_is_to_be_decompressed(tmp_path: Path) -> None:
+    table = io.BytesIO()
+    with gzip.GzipFile(fileobj=table, mode="wb") as file:
+        file.write(b"emotion,pixels,Usage\n" + b"0,1 2 3 4,Training\n" * 50)
+    (tmp_path / "f.csv.gz").write_bytes(table.getvalue())
+    _, told = fer("ingest", tmp_path / "f.csv.gz", status=1)
+    assert told.endswith(f"{tmp_path}/f.csv.gz: it is compressed, and no tar archive: decompress it first\n")
+
+
+def test_a_folder_of_a_recipe_may_begin_with_a_dash(made: Path) -> None:
+    done = shell("fer recipe run njoku --data synthetic:30 -o -odd --dry-run", made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "./-odd/" in done.stdout
+    assert " -odd" not in done.stdout

@@ -169,6 +169,13 @@ def test_a_word_that_is_nearly_known_is_told() -> None:
     assert "Invalid value for '--model': there is no 'nkoju'; did you mean 'njoku'?" in told
 
 
+def test_the_model_that_comes_along_is_told_by_a_name_that_is_nearly_its(made: Path) -> None:
+    for line in ("predict -m defualt photos", "eval -m defualt --split all faces.h5", "info defualt"):
+        done = shell(f"fer {line}", made)
+        assert done.returncode == 1
+        assert done.stderr.endswith("error: defualt does not exist; did you mean 'default'?\n")
+
+
 def test_what_nests_too_deep_is_no_baseline(made: Path, tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     words = ("--split", "all", "--baseline", tmp_path / "deep.json")

@@ -106,6 +106,16 @@ def test_training_is_that_of_one_process(model, data, tmp_path):
     assert sorted(path.name for path in model.parent.iterdir()) == ["bands.h5", "two.h5"]
 
 
+def test_norms_are_estimated_as_by_one_process(data, tmp_path):
+    settings = TRAIN | {"model": "zhao-separable", "epochs": 1, "lr": 0.0}  # so that the same weights are settled
+    assert run("fercli", "train", *flags(settings), "--precise-bn", data, "-o", tmp_path / "two.h5")[0] == 0
+    assert alone("train", *flags(settings), "--precise-bn", data, "-o", tmp_path / "one.h5") == 0
+    with open_store(tmp_path / "one.h5", "model") as one, open_store(tmp_path / "two.h5", "model") as two:
+        ours, theirs = one.arrays("weights"), two.arrays("weights")
+        for name in ours:
+            assert np.asarray(theirs[name]) == pytest.approx(np.asarray(ours[name]), rel=1e-4, abs=1e-5), name
+
+
 def test_photos_are_labelled_once_and_in_order(model, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()

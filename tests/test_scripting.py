@@ -50,15 +50,14 @@ def test_a_gate_fails_though_nobody_reads_the_figures(made: Path, form: str) -> 
 
 def test_what_is_made_beside_the_rows_is_made_though_their_reader_leaves(made: Path, tmp_path: Path) -> None:
     words = f"photos -m model.h5 --detector none --sort-into {tmp_path}/sorted --contact-sheet {tmp_path}/sheet.png"
-    done = shell(f"fer predict {words} | head -1", made)
-    assert json.loads(done.stdout)["status"] == "ok"
+    done = shell(f"fer predict {words} | true", made)
     assert "fer predict: nobody reads the rows any more: what else was asked for goes on" in done.stderr
     assert len(list((tmp_path / "sorted").glob("*/*.png"))) == 100
     assert (tmp_path / "sheet.png").exists()
 
 
-def test_rows_alone_end_when_their_reader_leaves(made: Path) -> None:
-    done = shell("fer predict photos -m model.h5 --detector none | head -1; exit ${PIPESTATUS[0]}", made)
+def test_rows_alone_end_well_when_their_reader_leaves(made: Path) -> None:
+    done = shell("fer predict photos -m model.h5 --detector none | true; exit ${PIPESTATUS[0]}", made)
     assert done.returncode == 0
     assert "nobody reads" not in done.stderr
 
@@ -71,10 +70,10 @@ EMPTY = {
     "predict --annotate": "predict --annotate '' photos",
     "predict --contact-sheet": "predict --contact-sheet '' photos",
     "predict --files-from": "predict --files-from '' photos",
-    "predict --model": "predict -m '' photos",
-    "predict --output": "predict -o '' photos",
+    "predict -m": "predict -m '' photos",
+    "predict -o": "predict -o '' photos",
     "ingest --ferplus": "ingest --ferplus '' photos -o x.h5",
-    "recipe run --output": "recipe run njoku --data synthetic:30 -o ''",
+    "recipe run -o": "recipe run njoku --data synthetic:30 -o ''",
 }
 
 
@@ -87,7 +86,7 @@ def test_a_variable_that_is_not_set_is_no_value(made: Path, case: str) -> None:
     assert not (made / "x.h5").exists()
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/stderr"])
 def test_what_standard_output_goes_to_is_not_replaced(made: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "log").write_text("kept\n")
     done = shell(f"fer predict -q photos/1.png -m model.h5 -o {name} >> {tmp_path}/log", made)
@@ -101,7 +100,7 @@ def test_what_standard_output_goes_to_is_not_replaced(made: Path, tmp_path: Path
 def test_a_folder_is_no_file_and_a_file_no_folder(made: Path, tmp_path: Path) -> None:
     done = shell(f"fer predict photos -o {tmp_path}/new/", made)
     assert done.returncode == 2
-    assert f"-o {tmp_path}/new/ is a folder: name a file in it, such as {tmp_path}/new/out.h5\n" in done.stderr
+    assert f"-o {tmp_path}/new/ is a folder: name a file in it\n" in done.stderr
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     done = shell(f"fer predict photos -o {tmp_path}/file/labels.csv", made)

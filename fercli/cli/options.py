@@ -45,14 +45,14 @@ def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
 def given_value(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """The value of an option. Raises UsageError where it is empty, as a shell's variable that is not set leaves it."""
     if value == "":
-        raise UsageError(f"{parameter.opts[-1]} is empty: give it a value, or leave it out")
+        raise UsageError(f"{parameter.opts[0]} is empty: give it a value, or leave it out")
     return value
 
 
 def a_file(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """As `given_value`, of an option that takes a file: a folder cannot be meant."""
     if value and value.endswith("/"):
-        raise UsageError(f"{parameter.opts[0]} {value} is a folder: name a file in it, such as {value}out.h5")
+        raise UsageError(f"{parameter.opts[0]} {value} is a folder: name a file in it")
     return given_value(ctx, parameter, value)
 
 

@@ -2,8 +2,8 @@
 
 The means and variances that a network keeps are an average over its latest steps, while its weights still moved, and
 over augmented pictures alone. Precise BN (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3) takes them
-anew over the training rows when the weights are done. Half of the rows are left without augmentation here, as those
-that the network will answer are.
+anew over the training rows when the weights are done. Every second batch is left without augmentation here, as what the
+network will answer is.
 """
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from .batches import Batches
 from .inputs import answer
+from .shared import places
 from .step import Rule
 
 
@@ -25,24 +26,29 @@ def norms_of(rule: Rule) -> list[nn.Module]:
 
 @torch.no_grad()
 def estimate_norms(rule: Rule, batches: Batches, epoch: int) -> None:
-    """Means and variances of the network of `rule` anew over all rows of `batches`, every second batch augmented.
+    """Means and variances of the network of `rule` anew over all rows of `batches`: their means over the batches, of
+    which the first, the third and so on are augmented.
 
-    What is random is as in training epoch `epoch`. The network is left in evaluation mode.
+    What is random is as in training epoch `epoch`. The network is left in evaluation mode. Of several processes each
+    computes its part of a batch, as in training.
     """
     rule.network.eval()
     norms = norms_of(rule)
-    momenta = [norm.momentum for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     order = batches.order(epoch).to(batches.device)
     drawn = {name: values.to(batches.device) for name, values in batches.draw(epoch).items()}
-    for norm in norms:
-        norm.train()
-    for step, where in enumerate(order.split(batches.sizes), start=1):
-        for norm in norms:
-            norm.momentum = 1 / step  # the mean over all steps so far
-        inputs, _ = batches.gather(where, drawn if step % 2 else {})
-        with torch.autocast(batches.device.type, torch.bfloat16, enabled=rule.bfloat16):
-            answer(rule.network, rule.normalise, inputs)
-    batches.close()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    try:
+        for step, where in enumerate(order.split(batches.sizes), start=1):
+            for norm in norms:
+                norm.train()
+                norm.momentum = 1 / step  # the mean over all steps so far
+            mine = where[places(len(where), where.device)]
+            inputs, _ = batches.gather(mine, drawn if step % 2 else {})
+            with torch.autocast(batches.device.type, torch.bfloat16, enabled=rule.bfloat16):
+                answer(rule.network, rule.normalise, inputs)
+    finally:
+        batches.close()
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(tracked)  # it tells of training
+            norm.eval()

@@ -25,6 +25,7 @@ from .modelstore import Card
 from .normalise import Normalise
 from .precise import estimate_norms, norms_of
 from .step import Rule
+from .stored import Stored
 
 #: Memory for what frozen layers make of all rows. It is a constant, as the last bits of a result depend on its use.
 FROZEN_BYTES = 2_000_000_000
@@ -146,7 +147,7 @@ class Training:
         """
         card, normalise = self.card, Normalise(self.card.mean, self.card.deviation)
         if not multiplies_int8():
-            return "int8 is not tried: this CPU has no AVX2"
+            return "int8 is not tried: this CPU, or this torch, does not have it"
         if card.heads or self.rule.network is not self.network:
             return f"int8 is not tried with {'further heads' if card.heads else 'layers that are computed once'}"
         network = models.build(card.name, len(self.classes), len(self.channels), card.size, **card.arguments).eval()
@@ -155,15 +156,17 @@ class Training:
             networks = {"float32": network, "int8": in_int8(network, normalise, card.name)}
         except UsageError:
             return f"int8 is not tried: {card.name} has no form in it"
-        rows, labels = self.validation
-        some = slice(None, None, -(-len(labels) // TRIED))
+        inputs, labels = self.validation
+        some = np.arange(0, len(labels), -(-len(labels) // TRIED))
+        rows = [column.read(some) if isinstance(column, Stored) else column[some] for column in inputs]
         losses = {}
         for name, one in networks.items():
-            answers = log_probabilities(one, normalise, [column[some] for column in rows], temperature=card.temperature)
+            answers = log_probabilities(one, normalise, rows, temperature=card.temperature)
             losses[name] = loss_and_accuracy(answers, labels[some])[0]
         self.card = replace(card, losses=losses)
         told = f"log loss in validation {losses['float32']:.4f}, answering in int8 {losses['int8']:.4f}"
-        return f"{told}: fer predict {'takes' if self.card.int8_serves else 'does not take'} it by itself"
+        serves = "serves, on CPUs with AVX2 and no AMX" if self.card.int8_serves else "does not serve"
+        return f"{told}: int8 {serves}"
 
     def further_accuracies(self) -> list[tuple[str, float | None, int]]:
         """Of each further head its name, the accuracy of the best epoch in validation and the rows that this is over.

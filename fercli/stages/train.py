@@ -143,6 +143,9 @@ def fit(
             if spec.freeze:
                 log.note(training.compute_frozen())
             _train(training, run, checkpoint, spec, log)
+            if spec.precise_bn:
+                log.stands("batch normalisations")
+                log.note(training.settle_norms())
     except (Diverged, MemoryFull) as error:
         if checkpoint is None or checkpoint.keeps is None:
             raise
@@ -150,8 +153,6 @@ def fit(
             f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}: "
             f"to begin with that, add --init {checkpoint.path} and name another -o"
         ) from error
-    if spec.precise_bn:
-        log.note(training.settle_norms())
     if spec.calibrate:
         _calibrate(training, log)
         if spec.fold is None and ranks.writes():  # folds keep no model

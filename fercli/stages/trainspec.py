@@ -84,7 +84,7 @@ class TrainSpec(Spec):
     )
     precise_bn: bool = option(
         False,
-        "Estimate the batch normalisations anew at the end, over the training rows, half of them not augmented.",
+        "Estimate the batch normalisations anew at the end, over the training rows, every second batch not augmented.",
     )
     calibrate: bool = option(
         False, "Scale the logits so that probabilities come true in validation, and see if int8 serves."

@@ -6,6 +6,7 @@ import fcntl
 import glob
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from pathlib import Path
 from ..errors import DataError, UsageError, cannot_write
 
 _MARK = ".part-"
-#: Names of what standard output goes to, which may be a file that others write to as well.
-_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+#: Names of open streams: what they go to may be a file into which others write as well.
+_STREAM = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/[^/]+/fd/\d+")
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def put(target: Path, data: bytes, flag: str = "-o") -> None:
 def check_writable(target: Path, flag: str = "-o") -> None:
     """Raises unless `target` can be made or replaced: told before hours of work, not after."""
     folder = Path(os.path.realpath(target)).parent
-    if str(target) in _STDOUT:
+    if _STREAM.fullmatch(str(target)):
         hint = "leave -o out, or give - for standard output" if flag == "-o" else f"name a file with {flag}"
         raise UsageError(f"{target} would be replaced by a file: {hint}")
     if target.is_dir():

@@ -10,8 +10,8 @@ from torch import nn
 
 from fercli import models
 from fercli.errors import UsageError
+from fercli.learn import device, training
 from fercli.learn import freeze as freezing
-from fercli.learn import training
 from fercli.learn.freeze import freeze, split_prefix
 from fercli.models import alizadeh
 from fercli.models.inputs import columns
@@ -163,6 +163,7 @@ def test_computing_frozen_layers_once_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computed: list[int],
     model: str, count: int, told: str, precision: str,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda where: True)  # a note on the hardware is not the matter
     features = np.random.Generator(np.random.PCG64([1])).random((126, 12), np.float32)
     data = write_bands(tmp_path / "data.h5", hog=features)
     spec = settings(model=model, freeze=count, precision=precision, epochs=2)

@@ -144,8 +144,9 @@ def _status(console: Console) -> int:
     except MemoryError as error:
         return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)
     except OSError as error:
+        text = _of_system(error)  # before the stream is another
         drop_output()
-        return _told(console, error, _of_system(error), 1)
+        return _told(console, error, text, 1)
     except Exception as error:
         if ranks.terminated():
             return _told(console, error, ranks.LOST, 1)

@@ -191,6 +191,19 @@ def test_a_compressed_table_is_to_be_decompressed(tmp_path: Path) -> None:
     assert told.endswith(f"{tmp_path}/f.csv.gz: it is compressed, and no tar archive: decompress it first\n")
 
 
+def test_a_table_whose_lines_end_as_on_old_systems_is_told_in_a_few_words(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_bytes(b"emotion,pixels,Usage\r" + b"0,1 2 3 4,Training\r" * 5000)
+    _, told = fer("ingest", tmp_path / "f.csv", "--layout", "fer2013", status=1)
+    assert "it has no column Usage; its columns are emotion, " in told
+    assert len(told) < 600
+
+
+def test_a_gate_that_could_not_fail_is_refused(made: Path) -> None:
+    words = ("--split", "all", "--baseline", made / "predictions.h5", "--alpha", "0")
+    _, told = fer("eval", made / "predictions.h5", *words, status=2)
+    assert "--alpha is 0.0, but it takes 0.0001 to 1" in told
+
+
 def test_a_folder_of_a_recipe_may_begin_with_a_dash(made: Path) -> None:
     done = shell("fer recipe run njoku --data synthetic:30 -o -odd --dry-run", made)
     assert (done.returncode, done.stderr) == (0, "")

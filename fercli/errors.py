@@ -34,7 +34,6 @@ class GateFailed(FerError):
 
 
 SOME_ROWS_FAILED = 4
-INTERRUPTED = 130
 
 
 def cannot_write(code: int, target: Path | str, flag: str | None = None) -> DataError:

@@ -540,16 +540,41 @@ def test_progress_is_for_terminals(stores, tmp_path):
     assert shown == ""
 
 
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
+)
 @pytest.mark.parametrize("command", ["ingest", "split"])
-def test_an_interrupt(command):
+def test_an_interrupt(command, number, told):
     child = subprocess.Popen(
         [*PROGRAM, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     time.sleep(1.5)  # it waits for its input
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (130, "", f"\nfer {command}: error: interrupted\n")
+    assert (child.returncode, out, err) == (128 + number, "", f"\nfer {command}: error: {told}\n")
+
+
+def test_an_interrupt_while_the_program_is_loaded(tmp_path):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(fercli.__file__).parents[1]}"}
+    done = subprocess.run([*PROGRAM, "info"], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_what_is_terminated_leaves_no_temporary_files(stores, tmp_path):
+    """Though it is told twice, as timeout does."""
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    words = ["eval", "-m", str(stores / "M"), str(stores / "S"), "--split", "all"]
+    child = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    while not any(tmp_path.glob("*/.*")) and child.poll() is None:  # the folder has its first file
+        time.sleep(0.001)
+    child.terminate()
+    child.terminate()
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out, err) == (143, "", "\nfer eval: error: terminated\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):

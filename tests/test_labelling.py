@@ -105,6 +105,29 @@ def test_a_photo_may_fail_and_a_gpu_that_is_gone_ends_the_run(predict, photos, m
         assert (rows, messages.splitlines()[-1]) == ([], "fer predict: error: gone")
 
 
+def test_a_folder_inside_that_cannot_be_listed(predict, photos, tmp_path, monkeypatch):
+    """The rest is labelled, and sorted; a run that goes on looks at it again."""
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).rstrip("/") == str(photos / "trip"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)  # as root, the tests may read everything
+        status, rows, _ = predict(photos, "--sort-into", tmp_path / "sorted")
+        assert (status, len({row["source"] for row in rows})) == (4, 4)
+        assert (rows[-1]["source"], rows[-1]["status"], rows[-1]["error"]) == (
+            f"{photos}/trip/", "error", "it is a folder that cannot be listed: Permission denied"
+        )  # fmt: skip
+        assert len(files(tmp_path / "sorted")) == 3 + 1  # and the record of them
+        assert predict(photos, "--resume", tmp_path / "rows.jsonl")[0] == 4
+    predict(photos, "--resume", tmp_path / "rows.jsonl")
+    known = {json.loads(line)["source"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()}
+    assert {f"{photos}/trip/a.jpg", f"{photos}/trip/b.jpg"} < known
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -722,22 +745,25 @@ def test_two_takers_of_rows(predict, photos, tmp_path):
     )
 
 
-def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path):
-    for number in range(150):
-        shutil.copy(photos / "a.jpg", photos / f"{number:03}.jpg")
+@pytest.mark.parametrize(
+    ("number", "status", "told"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status, told):
+    for copy in range(150):
+        shutil.copy(photos / "a.jpg", photos / f"{copy:03}.jpg")
     rows = tmp_path / "rows.jsonl"
     words = [*PROGRAM, "predict", "-m", str(model), str(photos), "--resume", str(rows)]
     child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
     while not (rows.exists() and rows.stat().st_size) and child.poll() is None:
         time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     out, err = child.communicate(timeout=60)
-    assert (child.returncode, out) == (130, "")
+    assert (child.returncode, out) == (status, "")
     kept = rows.read_bytes()
     count = len(kept.splitlines())
     assert err.endswith(
         f"fer predict: interrupted: {count} rows of this run went to {rows}: the same command goes on\n\n"
-        "fer predict: error: interrupted\n"
+        f"fer predict: error: {told}\n"
     )
     sources = {json.loads(line)["source"] for line in kept.splitlines()}
     assert kept.endswith(b"\n")

@@ -20,7 +20,7 @@ LAYERS = {
     "learn": 3,
     "layouts": 2, "detectors": 2, "models": 2,
     "ops": 1, "store": 1,
-    "errors": 0, "labels": 0, "spec": 0, "text": 0, "__init__": 0,
+    "errors": 0, "interrupts": 0, "labels": 0, "spec": 0, "text": 0, "__init__": 0,
 }  # fmt: skip
 
 #: Modules from outside that one part of the house keeps to itself.

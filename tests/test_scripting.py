@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fercli.store import opened
+
 from .test_predict import FER, ROOT, fer, rows
 
 
@@ -209,3 +211,31 @@ def test_a_folder_of_a_recipe_may_begin_with_a_dash(made: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "./-odd/" in done.stdout
     assert " -odd" not in done.stdout
+
+
+@pytest.mark.parametrize("baseline", ["predictions.h5", "figures.json"])
+def test_a_baseline_comes_out_of_a_pipe(made: Path, baseline: str) -> None:
+    assert shell("fer eval predictions.h5 --split all --json > figures.json", made).returncode == 0
+    done = shell(f"fer eval predictions.h5 --split all --baseline <(cat {baseline})", made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as in /dev/fd/" in done.stdout
+
+
+def test_weights_and_models_come_out_of_pipes(made: Path, tmp_path: Path) -> None:
+    words = "train -q --model njoku --epochs 1 --init {0} --teacher {0} faces.h5 -o {1}"
+    told = []
+    for model, target in (("model.h5", tmp_path / "named.h5"), ("<(cat model.h5)", tmp_path / "piped.h5")):
+        done = shell(f"fer {words.format(model, target)} && fer eval -m <(cat {target}) faces.h5 --split all", made)
+        assert (done.returncode, done.stderr) == (0, "")
+        told.append(done.stdout)
+    assert told[0] == told[1] != ""
+
+
+def test_what_a_named_pipe_held_is_another_thing_for_the_next_one(tmp_path: Path) -> None:
+    for text in (b"one", b"two"):
+        os.mkfifo(tmp_path / "pipe")
+        with subprocess.Popen(["bash", "-c", f"echo -n {text.decode()} > {shlex.quote(str(tmp_path / 'pipe'))}"]):
+            for _ in range(2):
+                with opened(str(tmp_path / "pipe")) as file:
+                    assert file.read() == text
+        (tmp_path / "pipe").rename(tmp_path / text.decode())

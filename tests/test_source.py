@@ -17,6 +17,8 @@ import pytest
 from fercli.errors import DataError, FerError, UsageError
 from fercli.layouts import archive, files, open_source
 from fercli.layouts.files import Files, Source
+from fercli.stages import ingest
+from fercli.stages.runner import Log, Nowhere
 from tests.trees import ARCHIVES, pack, plant, tar_of
 
 TREE = {"a/1.jpg": b"one", "a/2.jpg": b"two", "b/c/3.jpg": b"three"}
@@ -140,6 +142,21 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "scandir", refuse)  # as root, the tests may read everything
     assert told(source.names) == f"the folder {tmp_path}/d/ cannot be listed: Permission denied"
+
+
+def test_a_folder_inside_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder, scan = plant(tmp_path / "d", {"a.jpg": b"a", "x/a.jpg": b"a", "y/a.jpg": b"a"}), os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).rstrip("/").endswith("/d/x"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    source = open_source(str(folder))
+    assert (source.names(), source.unlisted) == (["a.jpg", "y/a.jpg"], {"x/": "Permission denied"})
+    refused = told(lambda: ingest.run(ingest.resolve([str(folder)]), Nowhere(), ingest.IngestSpec(), Log()))
+    assert refused == f"the folder {folder}/x/ cannot be listed: Permission denied"
 
 
 def test_names_with_newlines_and_bytes_that_are_not_utf8(tmp_path: Path):

@@ -237,18 +237,20 @@ def test_frames_of_a_camera_have_rising_times(camera):
     assert clip.digest() != open_clip("camera:0").digest()
 
 
-def test_an_interrupt_ends_a_camera_and_its_rows_are_kept(camera):
-    found, before = camera(math.inf), signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+def test_an_interrupt_ends_a_camera_and_its_rows_are_kept(camera, numbers):
+    found, before = camera(math.inf), [signal.getsignal(number) for number in numbers]
     got, heard = [], Notes()
     for photos, block in label([open_clip("camera:0")], Log("skip", heard)):
         assert len(photos) == 1
         got += list(rows(block, CLASSES))
         if len(got) == 20:
-            signal.raise_signal(signal.SIGINT)
+            for number in numbers:
+                signal.raise_signal(number)
     assert [row["status"] for row in got] == ["ok"] * len(got)
     assert len(got) in (20, 21)
     assert found.released
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in numbers] == before
     assert [note.split(" frames")[0] for note in heard.notes] == [f"camera:0: track 1: {len(got)}"]
 
 

@@ -5,13 +5,14 @@ import errno
 import fcntl
 import importlib
 import os
+import signal
 import sys
 from typing import NoReturn
 
 import click
 
-from .. import __version__
-from ..errors import INTERRUPTED, FerError, GateFailed, cannot_write
+from .. import __version__, interrupts
+from ..errors import FerError, GateFailed, cannot_write
 from ..learn import ranks
 from ..spec import nearest
 from .console import Console, drop_output, say
@@ -82,7 +83,8 @@ def fer() -> None:
       fer ingest faces/ | fer train --recipe njoku -o model.h5
       fer predict -m model.h5 photos/ > labels.jsonl
 
-    Exit codes: 0 done, 1 data or run error, 2 usage, 3 gate failed, 4 done but some rows failed, 130 interrupted.
+    Exit codes: 0 done, 1 data or run error, 2 usage, 3 gate failed, 4 done but some rows failed, 130 interrupted,
+    143 terminated.
     """
 
 
@@ -90,7 +92,8 @@ def main() -> NoReturn:
     """The console entry point."""
     _fill_closed_streams()
     console = Console()
-    status = _status(console)
+    with interrupts.answered():
+        status = _status(console)
     if ranks.size() == 1:
         sys.exit(status)
     end(status)
@@ -127,9 +130,10 @@ def _status(console: Console) -> int:
     except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
         drop_output()
         return 0
-    except (KeyboardInterrupt, click.Abort):
-        console.error("interrupted")
-        return INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        number = getattr(error.__cause__ or error, "number", signal.SIGINT)  # click's Abort comes of what came
+        console.error("interrupted" if number == signal.SIGINT else "terminated")
+        return 128 + number  # as a shell tells it
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         return error.exit_code

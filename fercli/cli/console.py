@@ -15,10 +15,10 @@ _SHOWN_FAILURES = 5
 
 
 def say(text: str) -> None:
-    """Prints lines on standard error. Once its reader has left they go nowhere: that is no reason to end the work."""
+    """Prints lines on standard error. Once nobody can read them they go nowhere: that is no reason to end the work."""
     try:
         click.echo(text, err=True)
-    except BrokenPipeError:
+    except OSError:  # a reader that left, a terminal that was closed, a disk that is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 

@@ -38,6 +38,11 @@ class Source(ABC):
     def names(self) -> list[str]:
         """The names of all files, in order."""
 
+    @property
+    def unlisted(self) -> dict[str, str]:
+        """Why folders inside cannot be listed, by their names, as "a/b/": their files are not among `names`."""
+        return {}
+
     @functools.cached_property
     def photos(self) -> list[str]:
         """The names that are those of photos."""
@@ -175,19 +180,28 @@ class Files(Source):
 class Folder(Files):
     """All files below a folder, sorted, but for hidden ones and the litter of other systems.
 
-    Links to folders are followed, and each real folder is listed once, so that a loop of links ends.
+    Links to folders are followed, and each real folder is listed once, so that a loop of links ends. DataError from
+    whatever asks first: the folder itself cannot be listed.
     """
 
     flat = False
 
     def __init__(self, path: str) -> None:
         super().__init__(path, ())
-        self._listed = False
+
+    @functools.cached_property
+    def _listing(self) -> tuple[list[str], dict[str, str]]:
+        names, unlisted = _walk(self.path)
+        if "" in unlisted:
+            raise DataError(f"the folder {self.path}/ cannot be listed: {unlisted['']}")
+        return sorted(names), dict(sorted(unlisted.items()))
 
     def names(self) -> list[str]:
-        if not self._listed:
-            self._paths, self._listed = sorted(_walk(self.path)), True
-        return self._paths
+        return self._listing[0]
+
+    @property
+    def unlisted(self) -> dict[str, str]:
+        return self._listing[1]
 
     def _locate(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -267,32 +281,33 @@ def unreadable(error: Exception) -> DataError:
     return DataError(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _walk(root: str) -> list[str]:
-    """Relative names of the files below `root`. Real folders come before links, so that they give the names."""
+def _walk(root: str) -> tuple[list[str], dict[str, str]]:
+    """Relative names of the files below `root`, and why folders there cannot be listed, by their names. Real folders
+    come before links, so that they give the names.
+    """
     names: list[str] = []
+    unlisted: dict[str, str] = {}
     seen: set[tuple[int, int]] = set()
     folders, links = [""], []
     while folders or links:
         folder = folders.pop() if folders else links.pop()
-        status = os.stat(f"{root}/{folder}")
-        if (status.st_dev, status.st_ino) in seen:
+        try:
+            status = os.stat(f"{root}/{folder}")
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(f"{root}/{folder}") as found:
+                entries = [entry for entry in found if not is_litter(entry.name)]
+        except OSError as error:
+            unlisted[folder] = error.strerror
             continue
-        seen.add((status.st_dev, status.st_ino))
-        for entry in _entries(f"{root}/{folder}"):
+        for entry in entries:
             if not _is_folder(entry):
                 names.append(folder + entry.name)
             else:
                 (links if entry.is_symlink() else folders).append(f"{folder}{entry.name}/")
         links.sort(reverse=True)
-    return names
-
-
-def _entries(folder: str) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not is_litter(entry.name)]
-    except OSError as error:
-        raise DataError(f"the folder {folder} cannot be listed: {error.strerror}") from None
+    return names, unlisted
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

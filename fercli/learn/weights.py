@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..models.shipped import model_path
-from ..store import open_store
+from ..store import open_store, opened
 from . import modelstore, published
 from .safetensors import read_safetensors
 
@@ -71,7 +71,7 @@ def digest(init: str, model: str) -> str:
         return published.of(model).sha256
     state = hashlib.blake2b(digest_size=16)
     try:
-        with open(model_path(init), "rb") as file:
+        with opened(model_path(init)) as file:
             while chunk := file.read(1 << 20):
                 state.update(chunk)
     except OSError as error:

@@ -135,20 +135,23 @@ def _spread(values: np.ndarray, answered: np.ndarray) -> np.ndarray:
 
 
 def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
-    """The photos of folders, archives and lists, called by the paths under which the person finds them.
+    """The photos of folders, archives and lists, called by the paths under which the person finds them. A folder inside
+    that cannot be listed is one that cannot be read.
 
     Raises DataError for a folder or an archive without a photo, and for what is drawn.
     """
     unique = Unique()
     for source in sources:
         if isinstance(source, Folder | Archive):
-            if not source.photos:
+            if not source.photos and not source.unlisted:
                 raise DataError(f"{source.path} holds no photos: fer predict reads {', '.join(IMAGE_SUFFIXES)}")
             root = source.path.rstrip("/")
             inside = f"{os.path.basename(os.path.abspath(source.path))}/" if len(sources) > 1 else ""
             for name in source.photos:
                 path = f"{root}/{name}" if isinstance(source, Folder) else ""
                 yield Photo(f"{root}/{name}", partial(source.read, name), {}, unique(inside + name, root), path)
+            for name, reason in source.unlisted.items():
+                yield Photo(f"{root}/{name}", partial(_unlisted, reason), name=unique(inside + name, root))
             continue
         if not source.names():
             raise DataError(f"{source.path} is no photo: draw it into a store with fer ingest, and label that")
@@ -178,6 +181,10 @@ def photos_of(
             source = block["source"][place] if "source" in block else f"row {row}"
             yield Photo(source, lambda photo=photo: photo, carried)
         first += len(block[pixels])
+
+
+def _unlisted(reason: str) -> bytes:
+    raise DataError(f"it is a folder that cannot be listed: {reason}")
 
 
 def _no_photo() -> bytes:

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from ..errors import DataError, GateFailed, UsageError
 from ..ops.statistics import mcnemar_worse
 from ..spec import nearest
-from ..store import is_store, open_store
+from ..store import is_store, open_store, opened
 from .answers import IDENTITIES, Answers, answers_from
 from .evaluate import METRICS, EvalSpec, Evaluation, Verdict, evaluate_answers, parse_minimum
 from .report import from_json
@@ -62,7 +62,7 @@ def read_baseline(path: str, split: str) -> Evaluation:
     Raises DataError for a file that is missing or neither.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             head = file.read(8)
             text = b"" if is_store(head) else head + file.read()
     except OSError as error:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
+from ..interrupts import held
 from ..layouts import Source
 from ..layouts.files import is_image
 from ..layouts.video import Clip
 from ..learn import ranks
 from ..store import Block, Reader, block_rows, disk_errors, replacing
-from ..store.pipe import interrupts_held
 from ..text import counted
 from . import contact
 from .annotate import Pictures
@@ -78,7 +78,7 @@ def write_rows(
                 for other in others:
                     other.add(batch)
             lines = text(block)
-            with interrupts_held():  # so that they are whole, and counted
+            with held():  # so that they are whole, and counted
                 write(lines)
                 outcome.rows += block_rows(block)
         for other in others:
@@ -275,16 +275,16 @@ def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], No
 
         yield write
         return
-    free, interrupted = _is_free(output), False
+    free, interrupt = _is_free(output), None
     with replacing(Path(output)) as part, open(part, "wb") as file:
         try:
             yield file.write
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if not (free and outcome.rows):
                 raise
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+            interrupt = error
+    if interrupt:
+        raise interrupt
 
 
 def _while_read(write: Callable[[bytes], None], log: Log) -> Callable[[bytes], None]:

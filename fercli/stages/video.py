@@ -174,18 +174,22 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
 
 
 def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Framed]:
-    """The frames; of a camera, which has no other end, those until the first interrupt (the next is one as ever)."""
-    here = threading.current_thread() is threading.main_thread()  # where Python handles interrupts
-    if not (live and here) or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    """The frames; of a camera, which has no other end, those until it is interrupted (a second time as ever), or until
+    it is terminated, as by timeout.
+    """
+    here = threading.current_thread() is threading.main_thread()  # where Python handles signals
+    if not (live and here):
         yield from frames
         return
     interrupted = threading.Event()
 
     def end(number: int, _: object) -> None:
         interrupted.set()
-        signal.signal(number, old)
+        if number == signal.SIGINT:
+            signal.signal(number, old[number])
 
-    old = signal.signal(signal.SIGINT, end)
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    old = {number: signal.signal(number, end) for number in numbers}
     try:
         with closing(frames):
             for frame in frames:
@@ -193,7 +197,8 @@ def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Frame
                 if interrupted.is_set():
                     break
     finally:
-        signal.signal(signal.SIGINT, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _photo(clip: Clip, frame: Frame, pictures: bool) -> Photo:

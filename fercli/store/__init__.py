@@ -3,7 +3,7 @@
 from .atomic import check_writable, disk_errors, put, replacing
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
-from .pipe import is_store
+from .pipe import is_store, opened
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
 from .write import Writer, check_stdout, create_store
@@ -24,6 +24,7 @@ __all__ = [
     "is_store",
     "objects",
     "open_store",
+    "opened",
     "put",
     "replacing",
     "take",

@@ -3,15 +3,14 @@
 import contextlib
 import os
 import shutil
-import signal
 import stat
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError
+from ..interrupts import held
 from .atomic import disk_errors
 
 MEMORY_SPOOL = 64 * 1024 * 1024
@@ -19,6 +18,8 @@ STDIN = "standard input"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Where the superblock says how long the file is, by the superblock's version (HDF5 File Format Specification, II.A).
 _LENGTH_AT = {0: 40, 1: 44, 2: 28, 3: 28}
+#: What came out of named pipes, by path, device and inode.
+_copies: dict[tuple[str, int, int], BinaryIO] = {}
 
 
 def is_store(head: bytes) -> bool:
@@ -39,7 +40,7 @@ class Sink:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Surrounds calls of HDF5, and raises what went wrong in them when they are done."""
-        with interrupts_held():
+        with held():
             yield
         if self._error is not None:
             raise self._error
@@ -88,24 +89,6 @@ class Sink:
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Raises an interrupt that comes inside at the end. While HDF5 calls a Sink, h5py could drop it, and the write with
-    it; in the middle of a write to a pipe it would leave half a line.
-    """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
-        yield  # Python interrupts its main thread alone
-        return
-    came: list[int] = []
-    old = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, old)
-    if came:
-        signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
 def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
     """A store's bytes as a file that can seek, the name to call it by, and its length. "-" is standard input.
 
@@ -118,19 +101,33 @@ def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
 
 
 def _named(path: str, hint: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    """A file, or a copy of what comes out of a named pipe, as the shell's `<(fer ...)` is one."""
     try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - returned open
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        with file:
-            return _spooled(file)
+        return opened(path)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, not a store: {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+
+
+def opened(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    """A file, or a copy of what comes out of a named pipe, as the shell's `<(fer ...)` is one, from its beginning.
+
+    A pipe can be read once, and what a setting names may be read for its digest and again for what it holds, so the
+    copy is kept to the end of the process. Raises as `open`.
+    """
+    status = os.stat(path)
+    pipe = (path, status.st_dev, status.st_ino)
+    if pipe not in _copies:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - returned open
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        with file:
+            _copies[pipe] = _spooled(file)
+    copy = _copies[pipe]
+    copy.seek(0)
+    return contextlib.nullcontext(copy)
 
 
 def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:

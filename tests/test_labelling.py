@@ -629,6 +629,21 @@ def test_runs_that_go_on(predict, photos, tmp_path, form):
     assert f"fer predict: a sheet of {faces} faces in {tmp_path}/sheet.png\n" in messages
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_going_on_with_other_settings_is_told(predict, photos, tmp_path, form):
+    rows = tmp_path / f"rows.{form}"
+    _, labelled, _ = predict(photos)
+    last = next(row for row in labelled if row["source"] == f"{photos}/trip/b.jpg")
+    predict(photos, "--resume", rows)
+    told = f"{rows} was begun with another model or other settings: {photos}/trip/b.jpg was"
+    assert told not in predict(photos, "--resume", rows)[2]
+    place = "{} ({:.2f}) at {}".format(last["label"], last["confidence"], ",".join(f"{one:g}" for one in last["box"]))
+    _, _, messages = predict(photos, "--resume", rows, "--abstain", 1)
+    assert f"fer predict: {told} {place} there, and is {place.replace(last['label'], 'unsure')}\n" in messages
+    _, _, messages = predict(photos, "--resume", rows, "--detector", "none")
+    assert f"fer predict: {told} unsure ({last['confidence']:.2f}) at " in messages
+
+
 def test_a_photo_is_known_however_its_path_is_spelled(predict, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     predict("photos", "--resume", "rows.jsonl")

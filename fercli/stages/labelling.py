@@ -27,7 +27,7 @@ from .faces import Photo, Unique, photos_in, relative
 from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
 from .predict import Predictor, PredictSpec
-from .remaining import remaining_clips, remaining_photos
+from .remaining import compared, remaining_clips, remaining_photos
 from .resume import Appended
 from .rows import rows, text_of
 from .runner import Log, Outcome
@@ -168,14 +168,15 @@ def _batches(
     if isinstance(src, Reader):
         return _of_store(src, predictor, log)
     if _are_clips(src):
-        clips = remaining_clips(src, file, log) if file else src
-        return predictor.over_clips(clips, log, pictures=bool(others))
-    if file:
-        photos = remaining_photos(list(_photos(src, wanted, log)), file, others, log)
+        clips, anew = remaining_clips(src, file, log) if file else (src, None)
+        batches = predictor.over_clips(clips, log, pictures=bool(others))
+    elif file:
+        photos, anew = remaining_photos(list(_photos(src, wanted, log)), file, others, log)
+        batches = _of_photos(photos, predictor, log)
     else:
         log.total(sum(1 for _ in _photos(src, wanted, log)))
-        photos = _photos(src, wanted)
-    return _of_photos(photos, predictor, log)
+        batches, anew = _of_photos(_photos(src, wanted), predictor, log), None
+    return compared(batches, anew, wanted.resume, predictor.classes, log) if anew else batches
 
 
 def _others(

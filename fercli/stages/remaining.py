@@ -1,43 +1,97 @@
 """What a run that goes on with a file of rows still has to label."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
 from ..layouts.video import Clip
+from ..store import Block
 from ..text import counted
 from .faces import Photo
 from .outputs import Labelled, Output, pixels
 from .resume import Appended, Past
+from .rows import Row, rows
 from .runner import Log
 
+#: What the same settings make of the same photo on another machine lies within: px of a box, and of a probability.
+_PIXELS, _CHANCE = 2, 0.05
 
-def remaining_photos(photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log) -> list[Photo]:
-    """The photos that have no rows in the file, or that could not be read and can be now. What the rows of the others
-    tell is given again to what takes it.
+
+class Anew(NamedTuple):
+    """A photo that is labelled anew, as the last one in the file: its rows there may not be all that it had."""
+
+    source: str
+    first: Row  # of those rows
+
+
+def remaining_photos(
+    photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log
+) -> tuple[list[Photo], Anew | None]:
+    """The photos that have no rows in the file, or that could not be read and can be now, and which of them is labelled
+    anew. What the rows of the others tell is given again to what takes it.
     """
-    left, _ = _remaining(photos, file, others, log, "photo")
-    return left
+    return _remaining(photos, file, others, log, "photo")
 
 
-def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> list[Clip]:
-    """The clips that have no rows in the file, or that could not be opened and can be now."""
+def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> tuple[list[Clip], Anew | None]:
+    """The clips that have no rows in the file, or that could not be opened and can be now, and which of them is
+    labelled anew.
+    """
     photos = [Photo(clip.path, partial(_first_frame, clip)) for clip in clips]
-    left, cut_off = _remaining(photos, file, (), log, "video")
-    if cut_off:
-        log.note(f"{cut_off} is labelled anew: it is the last in the file, where rows of it may be missing")
+    left, anew = _remaining(photos, file, (), log, "video")
+    if anew:
+        log.note(f"{anew.source} is labelled anew: it is the last in the file, where rows of it may be missing")
     names = {photo.source for photo in left}
-    return [clip for clip in clips if clip.path in names]
+    return [clip for clip in clips if clip.path in names], anew
+
+
+def compared(
+    batches: Iterable[tuple[list[Photo], Block]], anew: Anew | None, path: str, classes: Sequence[str], log: Log
+) -> Iterator[tuple[list[Photo], Block]]:
+    """The batches. Notes that the file at `path` was begun with another model or settings, where the photo that is
+    labelled anew shows it.
+    """
+    for photos, block in batches:
+        places = np.flatnonzero(block["source"] == anew.source) if anew else ()
+        if len(places):
+            now = next(rows({name: values[places[:1]] for name, values in block.items()}, classes))
+            if not _alike(anew.first, now):
+                log.note(
+                    f"{path} was begun with another model or other settings: {anew.source} was "
+                    f"{_told(anew.first)} there, and is {_told(now)}"
+                )
+            anew = None
+        yield photos, block
+
+
+def _alike(before: Row, now: Row) -> bool:
+    if before["status"] == "error":  # why it was left unlabelled may be gone
+        return True
+    chances = ([*(row["probabilities"] or {}).values()] for row in (before, now))
+    same = before["status"] == now["status"]
+    return same and _near(before["box"] or (), now["box"] or (), _PIXELS) and _near(*chances, _CHANCE)
+
+
+def _near(values: Sequence[float], others: Sequence[float], within: float) -> bool:
+    return len(values) == len(others) and np.allclose(values, others, rtol=0, atol=within)
+
+
+def _told(row: Row) -> str:
+    """What a row says of its face, in a few words."""
+    if row["confidence"] is None:
+        return row["status"]
+    place = f" at {','.join(f'{value:g}' for value in row['box'])}" if row["box"] else ""
+    return f"{row['label'] or row['status']} ({row['confidence']:.2f}){place}"
 
 
 def _remaining(
     photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log, noun: str
-) -> tuple[list[Photo], str]:
-    """The photos that are left, and which of them has lost its rows as the last one in the file: these may not be all
-    that it had.
+) -> tuple[list[Photo], Anew | None]:
+    """The photos that are left, and which of them has lost its rows.
 
     Those that an earlier run could not read, or not to the end, are reported as failed.
     """
@@ -87,7 +141,7 @@ def _remaining(
     if mended:
         log.note(f"{counted(len(mended), noun)} that it could not read can be read now")
     log.total(len(left))
-    return left, cut_off.source if cut_off else ""
+    return left, Anew(cut_off.source, last.rows[0]) if cut_off else None
 
 
 def _can_be_read(photo: Photo) -> bool:

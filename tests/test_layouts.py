@@ -251,9 +251,10 @@ def scanned(path: Path, layout: str, **options: Any) -> Sample:
         return Sample({}, found.classes, rows, found.failures, found.notes)
     heard, block = table_rows(found)
     splits = ("train", "val", "test")
+    told = [splits[split] for split in block["split"]] if "split" in block else [""] * len(block["label"])
     rows = [
-        row(source, _name(found, label), splits[split])
-        for source, label, split in zip(block["source"], block["label"], block["split"], strict=True)
+        row(source, _name(found, label), split)
+        for source, label, split in zip(block["source"], block["label"], told, strict=True)
     ]
     return Sample({}, found.classes, rows, heard.failures, heard.notes)
 
@@ -368,6 +369,19 @@ def test_fer2013_takes_the_whole_table_of_the_contest_archive(tmp_path: Path):
     }
     found = scanned(pack(plant(tmp_path / "d", files), "zip"), "fer2013")
     assert found.rows == [row("icml_face_data.csv:1", "happy", "train")]
+
+
+def test_the_training_table_of_the_contest_tells_no_split(tmp_path: Path):
+    files = {
+        "train.csv": f"emotion,pixels\n3,{pixels(2304)}\n9,{pixels(2304)}\n",
+        "test.csv": f"pixels\n{pixels(2304)}\n",
+    }
+    found = scanned(plant(tmp_path / "d", files), "fer2013")
+    assert found.rows == [row("train.csv:1", "happy")]
+    votes = Options(ferplus="new.csv")
+    assert refusal(lambda: get("fer2013").scan(open_source(str(tmp_path / "d")), votes)) == (
+        "train.csv has no column Usage, by which --ferplus checks that its rows are those of the votes"
+    )
 
 
 def test_two_csvs_are_an_error_that_names_them(tmp_path: Path):

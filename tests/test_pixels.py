@@ -134,7 +134,7 @@ def test_rows_of_a_file_are_counted_over_chunks_and_blank_lines(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("emotion,pixels\n1,2\n", "f.csv: it has no column Usage; its columns are emotion, pixels"),
+        ("emotion,Usage\n1,2\n", "f.csv: it has no column pixels; its columns are emotion, usage"),
         ("pixels,Usage\n1,2\n", "f.csv: it has no column emotion; its columns are pixels, usage"),
         ("emotion,pixels,Usage\n", "f.csv has a header but no rows"),
     ],

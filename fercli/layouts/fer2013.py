@@ -1,7 +1,9 @@
-"""FER2013 as csv (Goodfellow et al. 2013): fer2013.csv, or icml_face_data.csv with other column order and spaces."""
+"""FER2013 as csv (Goodfellow et al. 2013): fer2013.csv, or icml_face_data.csv with other column order and spaces; or
+the contest's train.csv, which has no Usage and so tells no split.
+"""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from textwrap import shorten
 
@@ -19,7 +21,8 @@ NAME = "fer2013"
 TITLE = "FER2013 csv: fer2013.csv or icml_face_data.csv; FER+ votes with --ferplus"
 OPTIONS = ("ferplus",)
 
-_COLUMNS = ("emotion", "pixels", "Usage")
+_NEEDED = ("emotion", "pixels")
+_COLUMNS = (*_NEEDED, "Usage")
 _LABELS = {str(code).encode(): EMOTIONS.index(name) for code, name in FER2013_CODES.items()}
 _USAGES = {usage.encode(): SPLIT_CODES[split] for usage, split in USAGES.items()}
 _HEAD = 4096
@@ -32,10 +35,14 @@ def matches(source: Source) -> bool:
 def scan(source: Source, options: Options) -> Table:
     name = _csv(source)
     classes, votes = (EMOTIONS_CONTEMPT, ("votes",)) if options.ferplus else (EMOTIONS, ())
-    return Table(classes, None, ("label", "split", *votes), partial(_blocks, source, name, options.ferplus), (name,))
+    split = () if _missing(_header(source, name)) else ("split",)
+    if options.ferplus and not split:
+        raise DataError(f"{name} has no column Usage, by which --ferplus checks that its rows are those of the votes")
+    columns = ("label", *split, *votes)
+    return Table(classes, None, columns, partial(_blocks, source, name, columns, options.ferplus), (name,))
 
 
-def _blocks(source: Source, name: str, ferplus: str | None, report: Report) -> Iterator[Block]:
+def _blocks(source: Source, name: str, columns: Sequence[str], ferplus: str | None, report: Report) -> Iterator[Block]:
     votes, count = read_votes(ferplus) if ferplus else None, 0
     for rows in _rows(source, name):
         for row, reason in rows.faults:
@@ -44,7 +51,9 @@ def _blocks(source: Source, name: str, ferplus: str | None, report: Report) -> I
         if not len(rows.row):
             continue
         where = objects(f"{name}:{row}" for row in rows.row)
-        block = {"image": rows.image, "label": rows.label, "split": rows.split, "source": where}
+        block = {"image": rows.image, "label": rows.label, "source": where}
+        if "split" in columns:
+            block["split"] = rows.split
         yield votes.joined(block, rows.row) if votes else block
     if not count:
         raise DataError(f"{name} has a header but no rows")
@@ -94,8 +103,12 @@ def _missing(header: bytes) -> list[str]:
 
 
 def _format(header: bytes) -> Format:
+    if b"\r" in header.rstrip(b"\r"):
+        raise DataError("its lines end in a carriage return alone: convert them with tr '\\r' '\\n'")
     columns = _columns(header)
     for missing in _missing(header):
-        raise DataError(f"it has no column {missing}; its columns are {shorten(', '.join(columns), 200)}")
-    emotion, pixels, usage = (columns.index(column.lower()) for column in _COLUMNS)
+        if missing in _NEEDED:
+            raise DataError(f"it has no column {missing}; its columns are {shorten(', '.join(columns), 200)}")
+    emotion, pixels = (columns.index(column) for column in _NEEDED)
+    usage = columns.index("usage") if "usage" in columns else None
     return Format(len(columns), emotion, usage, pixels, _LABELS, _USAGES)

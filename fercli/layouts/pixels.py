@@ -29,17 +29,20 @@ class Rows(NamedTuple):
     row: np.ndarray  # (N,) int64
     image: np.ndarray  # (N, S, S) uint8
     label: np.ndarray  # (N,) int16
-    split: np.ndarray  # (N,) int8
+    split: np.ndarray  # (N,) int8; 0 where the format tells no usage
     faults: list[tuple[int, str]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """Which column is which, what the words of two of them mean, and how many pixels a row has (0: not known yet)."""
+    """Which column is which, what the words of two of them mean, and how many pixels a row has (0: not known yet).
+
+    `usage` is None where there is no such column.
+    """
 
     columns: int
     label: int
-    usage: int
+    usage: int | None
     pixels: int
     labels: Mapping[bytes, int]
     usages: Mapping[bytes, int]
@@ -50,12 +53,13 @@ class Format:
         """Height and width of an image."""
         return _side(self.size)
 
-    def fields(self, line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    def fields(self, line: bytes) -> tuple[bytes, bytes | None, bytes] | None:
         """Label, usage and pixels of a line; None if it has not as many fields as the header."""
         parts = line.split(b",")
         if len(parts) != self.columns:
             return None
-        return parts[self.label].strip(b' "'), parts[self.usage].strip(b' "'), parts[self.pixels].strip(b' "')
+        usage = None if self.usage is None else parts[self.usage].strip(b' "')
+        return parts[self.label].strip(b' "'), usage, parts[self.pixels].strip(b' "')
 
     def fault(self, line: bytes) -> str:
         """Why a line is no row, in words; empty if it is one."""
@@ -65,7 +69,7 @@ class Format:
         label, usage, pixels = fields
         if label not in self.labels:
             return f"its label is {_shown(label)}, not one of 0 to {len(self.labels) - 1}"
-        if usage not in self.usages:
+        if usage is not None and usage not in self.usages:
             return f"its usage is {_shown(usage)}, not one of {', '.join(map(bytes.decode, self.usages))}"
         numbers = [number for number in pixels.split(b" ") if number]
         for at, number in enumerate(numbers, start=1):
@@ -97,7 +101,7 @@ class Format:
         if None in fields:
             return None
         label = [self.labels.get(field[0]) for field in fields]
-        split = [self.usages.get(field[1]) for field in fields]
+        split = [0 if self.usage is None else self.usages.get(field[1]) for field in fields]
         if None in label or None in split:
             return None
         image = np.empty((len(lines), self.size), np.uint8)

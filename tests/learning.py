@@ -11,6 +11,14 @@ CLASSES = ("angry", "happy", "sad")
 SIDE = 24  # px
 
 
+def assert_near(found: np.ndarray, expected: np.ndarray, rel: float, within: float, what: str = "") -> None:
+    """As `found == pytest.approx(expected, rel=rel, abs=within)`, which takes seconds for the weights of a network."""
+    assert np.shape(found) == np.shape(expected), what
+    expected = np.asarray(expected, np.float64)
+    near = np.abs(found - expected) <= np.maximum(within, rel * np.abs(expected))
+    assert near.all(), f"{what}: {near.size - np.count_nonzero(near)} of {near.size} numbers are not near"
+
+
 def bands(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 24, 24) uint8 of noise with a brighter band, and labels (N,) int16 that tell its place."""
     rng = np.random.Generator(np.random.PCG64([seed]))

@@ -16,7 +16,7 @@ from fercli.learn.freeze import freeze, split_prefix
 from fercli.models import alizadeh
 from fercli.models.inputs import columns
 from fercli.store import open_store
-from tests.learning import bands, write_bands
+from tests.learning import assert_near, bands, write_bands
 from tests.test_train import KillAt, Killed, refused, replaced, train
 
 torch.set_num_threads(1)
@@ -180,7 +180,7 @@ def test_computing_frozen_layers_once_changes_nothing(
         one, other = arrays(tmp_path / "once.h5", group), arrays(tmp_path / "anew.h5", group)
         assert one.keys() == other.keys()
         for name, values in one.items():
-            assert other[name] == pytest.approx(values, abs=tolerance, rel=tolerance), name
+            assert_near(other[name], values, tolerance, tolerance, name)
 
 
 def test_frozen_layers_stay_as_they_are_and_the_others_learn(data: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
 from tests import sharing
-from tests.learning import bands, write_bands
+from tests.learning import assert_near, bands, write_bands
 
 torch.set_num_threads(1)
 
@@ -92,7 +92,7 @@ def test_steps_are_those_of_one_process():
     for name in ("answers", "blocks"):
         assert several.pop(name) == alone.pop(name)
     for name, values in alone.items():
-        assert several[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
+        assert_near(several[name], values, 1e-4, 1e-5, name)
 
 
 def test_training_is_that_of_one_process(model, data, tmp_path):
@@ -101,7 +101,7 @@ def test_training_is_that_of_one_process(model, data, tmp_path):
     one, two = history(path), history(model)
     assert one.keys() == two.keys()
     for name, values in one.items():
-        assert two[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
+        assert_near(two[name], values, 1e-4, 1e-5, name)
     assert run_on_stores(stage(None), [str(data)], str(model), spec, Log()).up_to_date
     assert sorted(path.name for path in model.parent.iterdir()) == ["bands.h5", "two.h5"]
 
@@ -114,7 +114,7 @@ def test_norms_are_estimated_as_by_one_process(data, tmp_path):
     with open_store(tmp_path / "one.h5", "model") as one, open_store(tmp_path / "two.h5", "model") as two:
         ours, theirs = one.arrays("weights"), two.arrays("weights")
         for name in ours:
-            assert np.asarray(theirs[name]) == pytest.approx(np.asarray(ours[name]), rel=1e-4, abs=1e-5), name
+            assert_near(theirs[name], ours[name], 1e-4, 1e-5, name)
 
 
 def test_photos_are_labelled_once_and_in_order(model, tmp_path, capsys):

@@ -3,10 +3,15 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 #: Sent by kill, timeout and schedulers; sent by a terminal that closes.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+#: Seconds within which a signal is the one before once more: timeout sends two.
+_AGAIN = 1.0
+#: Seconds that `held` holds a signal at most: whoever reads a pipe may never go on.
+_PATIENCE = 5.0
 
 
 class Ended(KeyboardInterrupt):
@@ -17,42 +22,67 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
+class Pace:
+    """Tells a signal from the one before that was sent once more."""
+
+    def __init__(self) -> None:
+        self._last = -_AGAIN
+
+    def is_new(self) -> bool:
+        """Whether the signal that comes now is none that was answered just before."""
+        before, self._last = self._last, time.monotonic()
+        return self._last - before >= _AGAIN
+
+
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
     """Raises `Ended` at signals that would else end the process with its temporary files in place. Those that are
     ignored, as under nohup, still are.
     """
+    pace = Pace()
+
+    def end(number: int, _: object) -> None:
+        if pace.is_new():  # else it would disturb the tidying up
+            raise Ended(number)
+
     numbers = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
-        signal.signal(number, _raise)
+        signal.signal(number, end)
     try:
         yield
     finally:
         for number in numbers:
-            if signal.getsignal(number) is _raise:
+            if signal.getsignal(number) is end:
                 signal.signal(number, signal.SIG_DFL)
-
-
-def _raise(number: int, _: object) -> None:
-    for ending in _ENDING:  # timeout sends its signal twice, and the second must not disturb the tidying up
-        signal.signal(ending, signal.SIG_IGN)
-    raise Ended(number)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Answers a signal that comes inside at the end. While HDF5 calls Python, h5py could drop the exception, and a
-    write with it; in the middle of a write to a pipe it would leave half a line.
+    """Answers a signal that comes inside at the end, or after some seconds. While HDF5 calls Python, h5py could drop
+    the exception, and a write with it; in the middle of a write to a pipe it would leave half a line.
     """
-    numbers = [number for number in (signal.SIGINT, *_ENDING) if signal.getsignal(number) is not None]
     if threading.current_thread() is not threading.main_thread():
-        numbers = []  # Python interrupts its main thread alone
+        yield  # Python interrupts its main thread alone
+        return
+    numbers = [number for number in (signal.SIGINT, *_ENDING) if signal.getsignal(number) not in (None, signal.SIG_IGN)]
     came: list[int] = []
-    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+
+    def hold(number: int, _: object) -> None:
+        if not came:
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        came.append(number)
+
+    def give_up(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, hold) for number in numbers}
+    old[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
     try:
         yield
     finally:
+        if came:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in old.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+        for number in came:  # the first raises, whatever else was raised inside
+            signal.raise_signal(number)

@@ -10,9 +10,11 @@ import pytest
 # another (243 instead of 220 s over seven of these files)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # a shell's background job ignores interrupts, and so would every command that the tests start and interrupt
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    # a shell's background job ignores interrupts, nohup that a terminal closes, and so would every command that the
+    # tests start and interrupt
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -556,6 +556,15 @@ def test_an_interrupt(command, number, told):
     assert (child.returncode, out, err) == (128 + number, "", f"\nfer {command}: error: {told}\n")
 
 
+def test_the_exit_code_where_nothing_can_be_told():
+    with open("/dev/full", "w") as full:
+        child = subprocess.Popen([*PROGRAM, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=full)
+    time.sleep(1.5)  # it waits for its input
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=30)
+    assert child.returncode == 128 + signal.SIGHUP
+
+
 def test_an_interrupt_while_the_program_is_loaded(tmp_path):
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(fercli.__file__).parents[1]}"}

@@ -378,10 +378,18 @@ def test_the_training_table_of_the_contest_tells_no_split(tmp_path: Path):
     }
     found = scanned(plant(tmp_path / "d", files), "fer2013")
     assert found.rows == [row("train.csv:1", "happy")]
-    votes = Options(ferplus="new.csv")
-    assert refusal(lambda: get("fer2013").scan(open_source(str(tmp_path / "d")), votes)) == (
+    assert asked_for_votes(tmp_path / "d") == (
         "train.csv has no column Usage, by which --ferplus checks that its rows are those of the votes"
     )
+
+
+def asked_for_votes(folder: Path) -> str:
+    return refusal(lambda: get("fer2013").scan(open_source(str(folder)), Options(ferplus="new.csv")))
+
+
+def test_a_table_of_votes_that_lacks_more_than_the_usage(tmp_path: Path):
+    plant(tmp_path / "d", {"f.csv": f"pixels,Usage\n{pixels(2304)},Training\n"})
+    assert asked_for_votes(tmp_path / "d") == "f.csv: it has no column emotion; its columns are pixels, usage"
 
 
 def test_two_csvs_are_an_error_that_names_them(tmp_path: Path):

@@ -194,7 +194,7 @@ def test_a_compressed_table_is_to_be_decompressed(tmp_path: Path) -> None:
 
 
 def test_a_table_whose_lines_end_as_on_old_systems_is_told_in_a_few_words(tmp_path: Path) -> None:
-    (tmp_path / "f.csv").write_bytes(b"emotion,pixels,Usage\r" + b"0,1 2 3 4,Training\r" * 5000)
+    (tmp_path / "f.csv").write_bytes(b"emotion,pixels,Usage\r" + b"0,1 2 3 4,Training\r" * 100_000)
     _, told = fer("ingest", tmp_path / "f.csv", "--layout", "fer2013", status=1)
     assert told.endswith(": its lines end in a carriage return alone: convert them with tr '\\r' '\\n'\n")
     assert len(told) < 600
@@ -239,3 +239,17 @@ def test_what_a_named_pipe_held_is_another_thing_for_the_next_one(tmp_path: Path
                 with opened(str(tmp_path / "pipe")) as file:
                     assert file.read() == text
         (tmp_path / "pipe").rename(tmp_path / text.decode())
+
+
+def test_rows_that_do_not_fit_are_told_though_python_keeps_no_buffer(made: Path, tmp_path: Path) -> None:
+    rows = "PYTHONUNBUFFERED=1 fer predict -q faces.h5 -m model.h5 --format jsonl"
+    done = shell(f"ulimit -f 4; {rows} > {tmp_path}/rows.jsonl", made)
+    sentence = "standard output grew over the file size limit: raise it with ulimit -f"
+    assert (done.returncode, done.stderr) == (1, f"fer predict: error: {sentence}\n")
+
+
+def test_weights_come_out_of_a_named_pipe(made: Path, tmp_path: Path) -> None:
+    train = f"fer train -q --model njoku --epochs 1 --init {tmp_path}/w.safetensors faces.h5 -o {tmp_path}/m.h5"
+    line = f"fer export -q model.h5 -o {tmp_path}/m.safetensors; mkfifo {tmp_path}/w.safetensors"
+    done = shell(f"{line}; cat {tmp_path}/m.safetensors > {tmp_path}/w.safetensors & {train}", made)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -66,6 +66,9 @@ class Stages(click.Group):
         except BrokenPipeError:  # the reader, such as head, has all that it wanted
             drop_output()
             return 0
+        except KeyboardInterrupt as error:  # before click tells of it on a terminal that may be gone
+            say("")
+            raise click.Abort from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -131,7 +134,8 @@ def _status(console: Console) -> int:
         drop_output()
         return 0
     except (KeyboardInterrupt, click.Abort) as error:
-        number = getattr(error.__cause__ or error, "number", signal.SIGINT)  # click's Abort comes of what came
+        drop_output()  # what nobody has read till now
+        number = getattr(error.__cause__ or error, "number", signal.SIGINT)  # an Abort comes of what came
         console.error("interrupted" if number == signal.SIGINT else "terminated")
         return 128 + number  # as a shell tells it
     except click.exceptions.NoArgsIsHelpError as error:

@@ -18,7 +18,7 @@ from .pixels import Format, Rows, numbered, with_size
 from .source import Source
 
 NAME = "fer2013"
-TITLE = "FER2013 csv: fer2013.csv or icml_face_data.csv; FER+ votes with --ferplus"
+TITLE = "FER2013 csv: fer2013.csv, icml_face_data.csv or train.csv; FER+ votes with --ferplus"
 OPTIONS = ("ferplus",)
 
 _NEEDED = ("emotion", "pixels")
@@ -35,7 +35,8 @@ def matches(source: Source) -> bool:
 def scan(source: Source, options: Options) -> Table:
     name = _csv(source)
     classes, votes = (EMOTIONS_CONTEMPT, ("votes",)) if options.ferplus else (EMOTIONS, ())
-    split = () if _missing(_header(source, name)) else ("split",)
+    with naming(name):
+        split = () if _format(_header(source, name)).usage is None else ("split",)
     if options.ferplus and not split:
         raise DataError(f"{name} has no column Usage, by which --ferplus checks that its rows are those of the votes")
     columns = ("label", *split, *votes)
@@ -80,7 +81,8 @@ def _csv(source: Source) -> str:
     """The csv to read. The contest's zip holds parts of it once more, in files that lack a column."""
     found = _csvs(source)
     whole = [name for name in found if not _missing(_header(source, name))]
-    return only(whole or found, f"csv with the columns {', '.join(_COLUMNS)}", source)
+    columns = _COLUMNS if whole or not found else _NEEDED
+    return only(whole or found, f"csv with the columns {', '.join(columns)}", source)
 
 
 def _csvs(source: Source) -> list[str]:

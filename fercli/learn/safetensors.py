@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..store import opened
 
 _TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -26,7 +27,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises DataError unless every tensor lies within the file and has the size that its shape and type tell.
     """
     try:
-        data = bytearray(path.read_bytes())
+        with opened(str(path)) as file:
+            data = bytearray(file.read())
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     begin = 8 + int.from_bytes(data[:8], "little")

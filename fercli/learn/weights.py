@@ -82,7 +82,8 @@ def digest(init: str, model: str) -> str:
 def read_torch(path: Path) -> dict[str, Tensor]:
     """The state dict in a file of torch.save. Nothing in the file is run. Raises DataError."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with opened(str(path)) as file:
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except UnpicklingError as error:  # more than tensors, or no file of torch; its advice is to run it

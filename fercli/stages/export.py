@@ -2,14 +2,13 @@
 
 import json
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
 from ..spec import Spec, flag_of, option
-from ..store import Reader, check_stdout, disk_errors, open_store, replacing
+from ..store import Reader, check_stdout, open_store, replacing, to_stdout
 from .runner import Log, Outcome, check_output, key, provenance_entry
 
 if TYPE_CHECKING:
@@ -141,6 +140,4 @@ def _write(output: str, data: bytes) -> None:
         with replacing(Path(output)) as part:
             part.write_bytes(data)
         return
-    with disk_errors("standard output"):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    to_stdout(data)

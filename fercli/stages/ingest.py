@@ -185,7 +185,7 @@ def _open(path: str) -> Source:
 
 def _part(source: Source, spec: IngestSpec) -> _Part:
     for name, reason in source.unlisted.items():  # a class that went missing would not show in the store
-        raise DataError(f"the folder {source.path}/{name} cannot be listed: {reason}")
+        raise DataError(f"the folder {source.path.rstrip('/')}/{name} cannot be listed: {reason}")
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)
     if isinstance(plan, Listing) and not plan.records and not plan.failures:

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from ..layouts import Source
 from ..layouts.files import is_image
 from ..layouts.video import Clip
 from ..learn import ranks
-from ..store import Block, Reader, block_rows, disk_errors, replacing
+from ..store import Block, Reader, block_rows, replacing, to_stdout
 from ..text import counted
 from . import contact
 from .annotate import Pictures
@@ -268,13 +267,7 @@ def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], No
     nothing.
     """
     if output == "-":
-
-        def write(data: bytes) -> None:
-            with disk_errors("standard output"):
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
-
-        yield write
+        yield to_stdout
         return
     free, interrupt = _is_free(output), None
     with replacing(Path(output)) as part, open(part, "wb") as file:

@@ -52,8 +52,8 @@ def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> tuple[li
 def compared(
     batches: Iterable[tuple[list[Photo], Block]], anew: Anew | None, path: str, classes: Sequence[str], log: Log
 ) -> Iterator[tuple[list[Photo], Block]]:
-    """The batches. Notes that the file at `path` was begun with another model or settings, where the photo that is
-    labelled anew shows it.
+    """The batches. Notes that the last rows of the file at `path` were made otherwise, by another model or with other
+    settings, where the photo that is labelled anew shows it.
     """
     for photos, block in batches:
         places = np.flatnonzero(block["source"] == anew.source) if anew else ()
@@ -61,8 +61,8 @@ def compared(
             now = next(rows({name: values[places[:1]] for name, values in block.items()}, classes))
             if not _alike(anew.first, now):
                 log.note(
-                    f"{path} was begun with another model or other settings: {anew.source} was "
-                    f"{_told(anew.first)} there, and is {_told(now)}"
+                    f"the last rows of {path} are of another model, of other settings or of another photo: "
+                    f"{anew.source} was {_told(anew.first)}, and is {_told(now)}"
                 )
             anew = None
         yield photos, block
@@ -97,12 +97,15 @@ def _remaining(
     """
     known = {os.path.normpath(photo.source): photo for photo in photos}
     done: set[str] = set()
-    unread, torn, mended = 0, 0, []
+    unread, torn, mended, listed = 0, 0, [], []
 
     def take(past: Past) -> None:
         nonlocal unread, torn
         source = os.path.normpath(past.source)
         photo = known.get(source)
+        if not photo and _is_listed(past):
+            listed.append(past)
+            return
         if photo and past.rows[0]["status"] == "error" and _can_be_read(photo):
             mended.append(past)
             return
@@ -130,7 +133,7 @@ def _remaining(
         file.cut(last.start)
     elif last:
         take(last)
-    file.drop(mended)
+    file.drop(sorted([*mended, *listed], key=lambda past: past.start))
     left = [photo for photo in photos if os.path.normpath(photo.source) not in done]
     if done or mended:
         told = f"{counted(len(photos) - len(left), noun)} of {len(photos):,} labelled by an earlier run"
@@ -142,6 +145,11 @@ def _remaining(
         log.note(f"{counted(len(mended), noun)} that it could not read can be read now")
     log.total(len(left))
     return left, Anew(cut_off.source, last.rows[0]) if cut_off else None
+
+
+def _is_listed(past: Past) -> bool:
+    """Whether rows tell of a folder that could not be listed, and now can: its photos have rows of their own."""
+    return past.source.endswith("/") and past.rows[0]["status"] == "error" and os.access(past.source, os.R_OK | os.X_OK)
 
 
 def _can_be_read(photo: Photo) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import DataError, UsageError
-from ..store import check_writable, disk_errors, replacing
+from ..store import check_writable, disk_errors, replacing, write_all
 from .rows import DELIMITERS, KEYS, NO_HEADS, UNSURE, Heads, Row, from_flat, further_columns, further_keys
 
 FLAG = "--resume"
@@ -110,9 +110,7 @@ class Appended:
                 self._file.truncate(self._end)
                 self._file.seek(self._end)
                 self._appended = True
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_all(self._file, data)
         self._end += len(data)
 
     def _kept(self, records: Iterator[_Record]) -> list[_Record]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, DeviceGone, UsageError
+from ..interrupts import Pace
 from ..layouts import Source
 from ..layouts.archive import Archive
 from ..layouts.files import Folder, is_image
@@ -174,19 +175,21 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
 
 
 def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Framed]:
-    """The frames; of a camera, which has no other end, those until it is interrupted (a second time as ever), or until
-    it is terminated, as by timeout.
+    """The frames; of a camera, which has no other end, those until it is interrupted, or terminated as by timeout. A
+    second such signal is answered as ever.
     """
     here = threading.current_thread() is threading.main_thread()  # where Python handles signals
     if not (live and here):
         yield from frames
         return
-    interrupted = threading.Event()
+    interrupted, pace = threading.Event(), Pace()
 
     def end(number: int, _: object) -> None:
-        interrupted.set()
-        if number == signal.SIGINT:
+        new = pace.is_new()
+        if interrupted.is_set() and (new or number == signal.SIGINT):  # no frame has come since the first
             signal.signal(number, old[number])
+            signal.raise_signal(number)
+        interrupted.set()
 
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
     old = {number: signal.signal(number, end) for number in numbers}

@@ -1,9 +1,9 @@
 """The HDF5 store: the only code that imports h5py. See SCHEMA.md for the format."""
 
-from .atomic import check_writable, disk_errors, put, replacing
+from .atomic import check_writable, disk_errors, put, replacing, write_all
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
-from .pipe import is_store, opened
+from .pipe import is_store, opened, to_stdout
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
 from .write import Writer, check_stdout, create_store
@@ -28,4 +28,6 @@ __all__ = [
     "put",
     "replacing",
     "take",
+    "to_stdout",
+    "write_all",
 ]

@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DataError, UsageError, cannot_write
 
@@ -92,6 +93,13 @@ def disk_errors(target: Path | str, flag: str = "-o") -> Iterator[None]:
         if isinstance(error, BrokenPipeError) or error.errno is None or error.filename is not None:
             raise
         raise cannot_write(error.errno, target, flag) from error
+
+
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Writes all of it: a file without a buffer, as standard output is under PYTHONUNBUFFERED, may take less."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError
 from ..interrupts import held
-from .atomic import disk_errors
+from .atomic import disk_errors, write_all
 
 MEMORY_SPOOL = 64 * 1024 * 1024
 STDIN = "standard input"
@@ -54,7 +54,7 @@ class Sink:
 
     def write(self, data: bytes) -> int:
         self._end = max(self._end, self._at + len(data))
-        self._try(self._write_all, memoryview(data))
+        self._try(self._write_at, data)
         return len(data)
 
     def read(self, size: int) -> bytes:
@@ -70,10 +70,9 @@ class Sink:
     def flush(self) -> None:
         self._try(self._file.flush)
 
-    def _write_all(self, data: memoryview) -> None:
+    def _write_at(self, data: bytes) -> None:
         self._file.seek(self._at)
-        while data:
-            data = data[self._file.write(data) :]
+        write_all(self._file, data)
 
     def _read_at(self, size: int) -> bytes:
         self._file.seek(self._at)
@@ -86,6 +85,13 @@ class Sink:
             except BaseException as error:
                 self._error = error
         return None
+
+
+def to_stdout(data: bytes) -> None:
+    """Writes to standard output, at once. Raises DataError where that is full or closed."""
+    with disk_errors("standard output"):
+        write_all(sys.stdout.buffer, data)
+        sys.stdout.buffer.flush()
 
 
 @contextlib.contextmanager

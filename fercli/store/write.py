@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from ..errors import DataError, UsageError
 from . import schema
 from .atomic import disk_errors, replacing
 from .block import Block, block_rows, concatenate, fault, objects, take
-from .pipe import MEMORY_SPOOL, Sink
+from .pipe import MEMORY_SPOOL, Sink, to_stdout
 
 #: Rows of a column lie in chunks of about this many bytes: large enough to read fast in order, small enough that 1,000
 #: random 48x48 rows read in 0.03 s.
@@ -290,6 +289,5 @@ def _to_stdout() -> Iterator[Writer]:
         with disk_errors(f"a temporary file in {tempfile.gettempdir()}"), _writing(spool) as writer:
             yield writer
         spool.seek(0)
-        with disk_errors("standard output"):
-            shutil.copyfileobj(spool, sys.stdout.buffer, 1024 * 1024)
-            sys.stdout.buffer.flush()
+        while data := spool.read(1024 * 1024):
+            to_stdout(data)

@@ -30,8 +30,11 @@ class Pace:
 
     def is_new(self) -> bool:
         """Whether the signal that comes now is none that was answered just before."""
-        before, self._last = self._last, time.monotonic()
-        return self._last - before >= _AGAIN
+        now = time.monotonic()
+        new = now - self._last >= _AGAIN
+        if new:
+            self._last = now
+        return new
 
 
 @contextlib.contextmanager

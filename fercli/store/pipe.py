@@ -54,7 +54,7 @@ class Sink:
 
     def write(self, data: bytes) -> int:
         self._end = max(self._end, self._at + len(data))
-        self._try(self._write_at, data)
+        self._try(self._write_all, data)
         return len(data)
 
     def read(self, size: int) -> bytes:
@@ -70,7 +70,7 @@ class Sink:
     def flush(self) -> None:
         self._try(self._file.flush)
 
-    def _write_at(self, data: bytes) -> None:
+    def _write_all(self, data: bytes) -> None:
         self._file.seek(self._at)
         write_all(self._file, data)
 

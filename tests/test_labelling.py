@@ -638,8 +638,9 @@ def test_going_on_with_other_settings_is_told(predict, photos, tmp_path, form):
     told = f"the last rows of {rows} are of another model, of other settings or of another photo: {last['source']} was"
     assert told not in predict(photos, "--resume", rows)[2]
     place = "{} ({:.2f}) at {}".format(last["label"], last["confidence"], ",".join(f"{one:g}" for one in last["box"]))
+    apart = "to keep them apart, name another file with --resume"
     _, _, messages = predict(photos, "--resume", rows, "--abstain", 1)
-    assert f"fer predict: {told} {place}, and is {place.replace(last['label'], 'unsure')}\n" in messages
+    assert f"fer predict: {told} {place}, and is {place.replace(last['label'], 'unsure')}; {apart}\n" in messages
     _, _, messages = predict(photos, "--resume", rows, "--detector", "none")
     assert f"fer predict: {told} unsure ({last['confidence']:.2f}) at " in messages
 

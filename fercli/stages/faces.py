@@ -44,6 +44,10 @@ class Photo:
     path: str = ""
 
 
+#: A batch of photos, and the block of all their rows.
+Batch = tuple[list[Photo], Block]
+
+
 def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: Log) -> Iterator[Block]:
     """Prediction blocks: one row a face, the photos in order and each one's largest face first.
 

@@ -1,12 +1,10 @@
 """Labels photos, or the rows of a store, and writes a row of text for each face while they stream by."""
 
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -16,13 +14,14 @@ from ..layouts import Source
 from ..layouts.files import is_image
 from ..layouts.video import Clip
 from ..learn import ranks
-from ..store import Block, Reader, block_rows, replacing, to_stdout
+from ..store import Block, Reader, block_rows
 from ..text import counted
 from . import contact
 from .annotate import Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
-from .faces import Photo, Unique, photos_in, relative
+from .destination import destination, interrupts_told, while_read
+from .faces import Batch, Photo, Unique, photos_in, relative
 from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
 from .predict import Predictor, PredictSpec
@@ -31,9 +30,6 @@ from .resume import Appended
 from .rows import rows, text_of
 from .runner import Log, Outcome
 from .sorting import Sorted
-
-#: A batch of photos, and the block of all their rows.
-Batch = tuple[list[Photo], Block]
 
 
 def write_rows(
@@ -58,8 +54,9 @@ def write_rows(
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
         return outcome
-    with _interrupts_told(src, output, wanted, outcome, log), ExitStack() as stack:
-        write = None if wanted.resume else stack.enter_context(_destination(output, outcome))
+    can_go_on = not _needs_all(src, wanted)
+    with interrupts_told(output, wanted.resume, can_go_on, outcome, log), ExitStack() as stack:
+        write = None if wanted.resume else stack.enter_context(destination(output, outcome))
         predictor = Predictor.load(model, spec)
         others, file = _others(src, output, wanted, predictor, log, force), None
         for other in others:
@@ -69,7 +66,7 @@ def write_rows(
             write = stack.enter_context(file).append
         batches = _batches(src, wanted, predictor, file, others, log)
         if others:
-            write = _while_read(write, log)
+            write = while_read(write, log)
         text = text_of(form, predictor.classes, file is not None and file.begun, predictor.heads)
         for photos, block in batches:
             if others:
@@ -234,69 +231,3 @@ def _by_photo(photos: Sequence[Photo], block: Block, classes: Sequence[str]) -> 
     found = zip(block["parent"].tolist(), rows(block, classes), strict=True)
     groups = itertools.groupby(found, key=lambda pair: pair[0])
     return [Labelled(photo, [row for _, row in group]) for photo, (_, group) in zip(photos, groups, strict=True)]
-
-
-@contextmanager
-def _interrupts_told(
-    src: Reader | Sequence[Source], output: str, wanted: OutputSpec, outcome: Outcome, log: Log
-) -> Iterator[None]:
-    """Notes, where an interrupt ends the run, what became of the file of rows, and how to go on."""
-    free = _is_free(output)
-    try:
-        yield
-    except KeyboardInterrupt:
-        rows, can_go_on = counted(outcome.rows, "row"), not _needs_all(src, wanted)
-        if wanted.resume:
-            log.note(f"interrupted: {rows} of this run went to {wanted.resume}: the same command goes on")
-        elif output != "-" and not free:
-            hint = "; --resume FILE keeps rows as they come" if can_go_on else ""
-            log.note(f"interrupted: {output} is left as it was, without the {rows} so far{hint}")
-        elif output != "-" and not _is_free(output):
-            hint = f": --resume {output} goes on" if can_go_on else ""
-            log.note(f"interrupted: {output} has the {rows} so far{hint}")
-        elif output != "-":
-            log.note(f"interrupted: {output} was not written")
-        raise
-
-
-@contextmanager
-def _destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], None]]:
-    """What writes lines to a file, or at once to standard output.
-
-    The file takes its place when all is done. After an interrupt it does so with the rows so far, where that replaces
-    nothing.
-    """
-    if output == "-":
-        yield to_stdout
-        return
-    free, interrupt = _is_free(output), None
-    with replacing(Path(output)) as part, open(part, "wb") as file:
-        try:
-            yield file.write
-        except KeyboardInterrupt as error:
-            if not (free and outcome.rows):
-                raise
-            interrupt = error
-    if interrupt:
-        raise interrupt
-
-
-def _while_read(write: Callable[[bytes], None], log: Log) -> Callable[[bytes], None]:
-    """`write` until the reader of the rows has left, which does not end what is made beside them."""
-    gone = False
-
-    def write_on(data: bytes) -> None:
-        nonlocal gone
-        try:
-            if not gone:
-                write(data)
-        except BrokenPipeError:
-            gone = True
-            log.note("nobody reads the rows any more: what else was asked for goes on")
-
-    return write_on
-
-
-def _is_free(output: str) -> bool:
-    """Whether nothing would be lost of what is at a path."""
-    return not os.path.exists(output) or not os.path.getsize(output)

@@ -9,11 +9,10 @@ import numpy as np
 
 from ..errors import DataError
 from ..layouts.video import Clip
-from ..store import Block
 from ..text import counted
-from .faces import Photo
+from .faces import Batch, Photo
 from .outputs import Labelled, Output, pixels
-from .resume import Appended, Past
+from .resume import FLAG, Appended, Past
 from .rows import Row, rows
 from .runner import Log
 
@@ -50,8 +49,8 @@ def remaining_clips(clips: Sequence[Clip], file: Appended, log: Log) -> tuple[li
 
 
 def compared(
-    batches: Iterable[tuple[list[Photo], Block]], anew: Anew | None, path: str, classes: Sequence[str], log: Log
-) -> Iterator[tuple[list[Photo], Block]]:
+    batches: Iterable[Batch], anew: Anew | None, path: str, classes: Sequence[str], log: Log
+) -> Iterator[Batch]:
     """The batches. Notes that the last rows of the file at `path` were made otherwise, by another model or with other
     settings, where the photo that is labelled anew shows it.
     """
@@ -62,7 +61,8 @@ def compared(
             if not _alike(anew.first, now):
                 log.note(
                     f"the last rows of {path} are of another model, of other settings or of another photo: "
-                    f"{anew.source} was {_told(anew.first)}, and is {_told(now)}"
+                    f"{anew.source} was {_told(anew.first)}, and is {_told(now)}; "
+                    f"to keep them apart, name another file with {FLAG}"
                 )
             anew = None
         yield photos, block

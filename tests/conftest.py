@@ -2,9 +2,12 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+
+from . import warm
 
 # pytest -n 2 has a process a core: threads of torch in each, and in the commands that it starts, would wait for one
 # another (243 instead of 220 s over seven of these files)
@@ -17,6 +20,11 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(number, handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if sys.platform == "linux" and not hasattr(config, "workerinput"):  # before its processes start, which share it
+        config.add_cleanup(warm.start())
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,11 @@ from fercli.errors import DataError, UsageError
 from fercli.store import check_writable, replacing
 
 from .killing import EARLY
+from .program import COLD, FER, ROOT
 from .stores import samples, write
 from .trees import photo
 
-PYTHON = (sys.executable, "-m")
-ROOT = Path(__file__).parents[1]
 KILLS = 50
-QUIET = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 #: How each command that writes a file is run here: its arguments, in which {} is the folder of the inputs.
 WRITING = {
@@ -67,10 +65,8 @@ def arguments(command, folder):
     return [word.format(folder) for word in WRITING[command]]
 
 
-def fer(*words, **options):
-    return subprocess.run(
-        [*PYTHON, "fercli", *words], capture_output=True, text=True, env=QUIET, timeout=120, **options
-    )
+def fer(*words, program=FER, **options):
+    return subprocess.run([*program, *words], capture_output=True, text=True, timeout=120, **options)
 
 
 def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
@@ -78,7 +74,7 @@ def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
     words = [*arguments(command, inputs), "-o", str(target)]
     job = {"arguments": words, "target": str(target), "kills": kills, "signal": by}
     done = subprocess.run(
-        [*PYTHON, "tests.killing"], cwd=ROOT, input=json.dumps(job), capture_output=True, text=True, env=QUIET,
+        [sys.executable, "-m", "tests.killing"], cwd=ROOT, input=json.dumps(job), capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -129,7 +125,7 @@ def test_a_file_over_the_size_limit(tmp_path, inputs, command):
     target = tmp_path / "out.h5"
     target.write_bytes(b"an older output")
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
-    done = fer(*arguments(command, inputs), "-q", "-o", str(target), preexec_fn=limit)
+    done = fer(*arguments(command, inputs), "-q", "-o", str(target), program=COLD, preexec_fn=limit)
     written = f"{target}.checkpoint" if command == "train" else str(target)
     assert done.stderr == f"fer {command}: error: {written} grew over the file size limit: raise it with ulimit -f\n"
     assert (done.returncode, done.stdout) == (1, "")
@@ -159,13 +155,7 @@ def test_a_full_disk(tmp_path, inputs):
 
 def test_standard_output_on_a_full_disk(inputs):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*PYTHON, "fercli", *arguments("split", inputs), "-q"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=QUIET,
-        )
+        done = subprocess.run([*FER, *arguments("split", inputs), "-q"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.stderr == (
         "fer split: error: no space left to write standard output: free some, or choose another place with -o\n"
     )
@@ -180,7 +170,7 @@ def test_a_full_folder_for_temporary_files(inputs, tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments("split", inputs), "-q"],
-        capture_output=True, text=True, env=QUIET | {"TMPDIR": str(tmp_path)}, preexec_fn=limit,
+        capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}, preexec_fn=limit,
     )  # fmt: skip
     where = f"a temporary file in {tmp_path}"
     assert done.stderr == f"fer split: error: {where} grew over the file size limit: raise it with ulimit -f\n"
@@ -230,9 +220,7 @@ for sink, told in ((Failing, DataError), (Interrupted, KeyboardInterrupt)):
 
 def test_every_call_that_writes_may_fail_or_be_interrupted(tmp_path):
     target = tmp_path / "out.h5"
-    done = subprocess.run(
-        [sys.executable, "-c", EACH_CALL, str(target)], cwd=ROOT, capture_output=True, text=True, env=QUIET
-    )
+    done = subprocess.run([sys.executable, "-c", EACH_CALL, str(target)], cwd=ROOT, capture_output=True, text=True)
     told = f"no space left to write {target}: free some, or choose another place with -o"
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"Failing True {{'{told}'}}\nInterrupted True {{''}}\n"

@@ -24,6 +24,7 @@ import pytest
 import fercli
 from fercli.cli import COMMANDS, fer, main
 
+from .program import COLD, FER, shell
 from .stores import samples, stdin_file, stdin_pipe, write
 from .trees import photo
 
@@ -43,7 +44,6 @@ SETTINGS = {
 STAGES = tuple(name for name in COMMANDS if name != "recipe")  # which has commands of its own
 WRITING = tuple(name for name in STAGES if name not in ("eval", "info"))
 STORE_READING = tuple(name for name in STAGES if name != "ingest")
-PROGRAM = (sys.executable, "-m", "fercli")
 
 
 def test_every_command_is_covered():
@@ -61,7 +61,7 @@ def stores(tmp_path_factory):
         (folder / "photos").mkdir(exist_ok=True)
         (folder / "photos" / f"{number}.png").write_bytes(photo(number, (24, 24)))
     done = subprocess.run(
-        [*PROGRAM, "train", *SETTINGS["train"], "-q", folder / "S", "-o", folder / "M"], capture_output=True, text=True
+        [*FER, "train", *SETTINGS["train"], "-q", folder / "S", "-o", folder / "M"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return folder
@@ -296,7 +296,7 @@ def on_terminal(words, stdin=None, **environment):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     child = subprocess.Popen(
-        [*PROGRAM, *map(str, words)], stdin=stdin or subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+        [*FER, *map(str, words)], stdin=stdin or subprocess.DEVNULL, stdout=theirs, stderr=theirs,
         env={name: value for name, value in os.environ.items() if name != "NO_COLOR"} | environment,
     )  # fmt: skip
     os.close(theirs)
@@ -309,7 +309,7 @@ def on_terminal(words, stdin=None, **environment):
 
 
 def test_the_loss_within_an_epoch_stands_beside_the_bar(tmp_path):
-    subprocess.run([*PROGRAM, "ingest", "synthetic:300", "-q", "-o", tmp_path / "faces.h5"], check=True)
+    subprocess.run([*FER, "ingest", "synthetic:300", "-q", "-o", tmp_path / "faces.h5"], check=True)
     words = (
         "train",
         "--model",
@@ -416,22 +416,15 @@ def test_a_stream_gives_what_a_file_gives(call, stores, tmp_path, command):
 
 
 def test_stages_flow_through_a_real_pipe(stores, tmp_path):
-    fer = shlex.join(PROGRAM)
-    line = (
-        f"{fer} ingest -q {stores}/photos | {fer} detect -q --detector none --size 24 | {fer} gradients -q "
-        f"| {fer} info --count"
-    )
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    line = "fer ingest -q photos | fer detect -q --detector none --size 24 | fer gradients -q | fer info --count"
+    done = shell(line, stores)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
-    line = f"{fer} split -q --folds 2 < {stores}/S > {tmp_path}/out && {fer} info --count - < {tmp_path}/out"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    done = shell(f"fer split -q --folds 2 < S > {tmp_path}/out && fer info --count - < {tmp_path}/out", stores)
     assert (done.returncode, done.stdout, done.stderr) == (0, "40\n", "")
 
 
 def test_a_stage_that_fails_fails_the_pipe(stores):
-    fer = shlex.join(PROGRAM)
-    line = f"{fer} detect -q none.h5 | {fer} info"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)  # without pipefail
+    done = shell("fer detect -q none.h5 | fer info", stores)  # without pipefail
     assert (done.returncode, done.stdout) == (1, "")
     assert sorted(done.stderr.splitlines()) == [
         "fer detect: error: none.h5 does not exist",
@@ -491,9 +484,7 @@ def test_a_failed_gate(call, stores):
     "words", [["predict", "-m", "M", "--device", "cpu", "S"], ["info", "S"], ["split", "--folds", "2", "S"]]
 )
 def test_a_reader_that_leaves_early(stores, words):
-    line = shlex.join([*PROGRAM, *(str(stores / word) if word in "SM" else word for word in words), "-q"])
-    done = subprocess.run(["bash", "-c", f"{line} | head -c 1 > /dev/null; exit ${{PIPESTATUS[0]}}"],
-                          capture_output=True, text=True)  # fmt: skip
+    done = shell(f"fer {shlex.join(words)} -q | head -c 1 > /dev/null; exit ${{PIPESTATUS[0]}}", stores)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -512,17 +503,16 @@ def test_a_reader_of_the_messages_that_leaves_early(stores, tmp_path, words, sta
     os.close(reading)
     words = [str(stores / word) if word == "S" else word for word in words]
     with os.fdopen(writing, "wb") as messages:
-        done = subprocess.run([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=messages, cwd=tmp_path)
+        done = subprocess.run([*FER, *words], stdout=subprocess.PIPE, stderr=messages, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (status, b"")
     assert os.listdir(tmp_path) == (["out.h5"] if made else [])
-    assert not made or subprocess.run([*PROGRAM, "info", "out.h5"], cwd=tmp_path, capture_output=True).returncode == 0
+    assert not made or subprocess.run([*FER, "info", "out.h5"], cwd=tmp_path, capture_output=True).returncode == 0
 
 
 def test_both_streams_in_one_pipe_whose_reader_leaves(stores, tmp_path):
-    words = shlex.join([*PROGRAM, "train", "--epochs", "3", "--device", "cpu", str(stores / "S"), "-o", "out.h5"])
-    line = f"{words} 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True)
-    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 1, b"")
+    line = f"fer train --epochs 3 --device cpu {stores}/S -o out.h5 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = shell(line, tmp_path)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
     assert os.listdir(tmp_path) == ["out.h5"]
 
 
@@ -547,7 +537,7 @@ def test_progress_is_for_terminals(stores, tmp_path):
 @pytest.mark.parametrize("command", ["ingest", "split"])
 def test_an_interrupt(command, number, told):
     child = subprocess.Popen(
-        [*PROGRAM, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
+        [*COLD, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     time.sleep(1.5)  # it waits for its input
@@ -558,7 +548,7 @@ def test_an_interrupt(command, number, told):
 
 def test_the_exit_code_where_nothing_can_be_told():
     with open("/dev/full", "w") as full:
-        child = subprocess.Popen([*PROGRAM, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=full)
+        child = subprocess.Popen([*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=full)
     time.sleep(1.5)  # it waits for its input
     child.send_signal(signal.SIGHUP)
     child.communicate(timeout=30)
@@ -568,7 +558,7 @@ def test_the_exit_code_where_nothing_can_be_told():
 def test_an_interrupt_while_the_program_is_loaded(tmp_path):
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(fercli.__file__).parents[1]}"}
-    done = subprocess.run([*PROGRAM, "info"], capture_output=True, text=True, env=env)
+    done = subprocess.run([*COLD, "info"], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
@@ -576,7 +566,7 @@ def test_what_is_terminated_leaves_no_temporary_files(stores, tmp_path):
     """Though it is told twice, as timeout does."""
     env = os.environ | {"TMPDIR": str(tmp_path)}
     words = ["eval", "-m", str(stores / "M"), str(stores / "S"), "--split", "all"]
-    child = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    child = subprocess.Popen([*COLD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     while not any(tmp_path.glob("*/.*")) and child.poll() is None:  # the folder has its first file
         time.sleep(0.001)
     child.terminate()
@@ -616,7 +606,7 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
 )  # fmt: skip
 def test_a_standard_stream_that_is_closed_or_full(stores, tmp_path, line, status, told):
     line = line.format(S=stores / "S", M=stores / "M", out=tmp_path / "out.h5")
-    done = subprocess.run(["bash", "-c", f"{shlex.join(PROGRAM)} {line}"], capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", f"{shlex.join(COLD)} {line}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (status, told)
 
 
@@ -694,14 +684,11 @@ def test_completion(call, monkeypatch, line, found):
 
 def test_a_completion_script_works_in_bash(tmp_path):
     """bash itself reads the script and asks for the words."""
-    (tmp_path / "fer").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
-    (tmp_path / "fer").chmod(0o755)
     script = (
         'eval "$(_FER_COMPLETE=bash_source fer)"; COMP_WORDS=(fer in); COMP_CWORD=1; '
         '_fer_completion fer in fer; echo "${COMPREPLY[@]}"'
     )
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=os.environ | {"PATH": path})
+    done = shell(script, tmp_path)
     assert (done.stdout, done.stderr) == ("ingest info\n", "")
 
 

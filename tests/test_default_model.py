@@ -18,8 +18,9 @@ from fercli.ops.views import views
 from fercli.stages.predict import Predictor, PredictSpec, withhold
 from fercli.store import create_store, objects, open_store
 
+from .program import fer
 from .test_int8 import on_a_cpu_with_int8
-from .test_predict import fer, rows
+from .test_predict import rows
 
 CARD = (DEFAULT_MODEL.parent / "MODEL_CARD.md").read_text("utf-8")
 

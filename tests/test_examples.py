@@ -1,25 +1,21 @@
 """The examples run as printed on drawn data."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fercli.recipes.recipe import load
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+from .program import ENVIRON, FER, ROOT
+
+EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str | Path, status: int = 0) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [str(word) for word in command],
-        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = subprocess.run([str(word) for word in command], env=ENVIRON, capture_output=True, text=True, timeout=300)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -29,12 +25,11 @@ def run(*command: str | Path, status: int = 0) -> subprocess.CompletedProcess:
 def work(tmp_path_factory) -> Path:
     """A folder with faces.h5, model.h5 and a folder of photos, of which one is broken."""
     folder = tmp_path_factory.mktemp("examples")
-    fer = (sys.executable, "-m", "fercli")
-    run(*fer, "ingest", "synthetic:200", "-o", folder / "faces.h5")
-    run(*fer, "train", "--epochs", "1", folder / "faces.h5", "-o", folder / "model.h5")
+    run(*FER, "ingest", "synthetic:200", "-o", folder / "faces.h5")
+    run(*FER, "train", "--epochs", "1", folder / "faces.h5", "-o", folder / "model.h5")
     from fercli.store import open_store
 
-    run(*fer, "ingest", "synthetic:3:scenes", "-o", folder / "scenes.h5")
+    run(*FER, "ingest", "synthetic:3:scenes", "-o", folder / "scenes.h5")
     (folder / "photos").mkdir()
     with open_store(folder / "scenes.h5") as scenes:
         for number, data in enumerate(scenes.column("encoded")):
@@ -73,7 +68,7 @@ def test_watch_a_video(work, tmp_path):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@" > {tmp_path}/told; wc -c >> {tmp_path}/told\n')
         (tmp_path / name).chmod(0o755)
     form = "-f rawvideo -pixel_format bgr24 -video_size 320x304 -framerate 25 -i -"
-    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{tmp_path}:{ENVIRON['PATH']}"
     script = ("env", f"PATH={path}", "bash", EXAMPLES / "watch-video.sh", work / "model.h5")
     for words, told in (
         ((tmp_path / "rows.jsonl",), f"ffplay -loglevel error {form}"),

@@ -19,11 +19,10 @@ from fercli.stages.outputs import Labelled
 from fercli.stages.runner import Log
 
 from .clips import face_frames, write_clip
+from .program import FER, shell
 from .stages import Notes
 
 RATE, SIZE = 25.0, (320, 304)
-FER = (sys.executable, "-m", "fercli")
-QUIET = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 class Clip:
@@ -212,14 +211,10 @@ def test_raw_frames(capfdbinary):
 def test_a_reader_of_raw_frames_that_leaves(tmp_path):
     """Within the second frame, though there is more to come than a pipe holds: the rows are those of all frames."""
     clip = write_clip(tmp_path / "a.avi", face_frames(12), (320, 240))
-    words = f"{sys.executable} -m fercli predict --detector none {clip}"
     done = [
-        subprocess.run(
-            ["bash", "-c", f"{words} {rest} > /dev/null; exit ${{PIPESTATUS[0]}}"],
-            capture_output=True, text=True, env=QUIET,
-        )
+        shell(f"fer predict --detector none {clip} {rest} > /dev/null; exit ${{PIPESTATUS[0]}}", tmp_path)
         for rest in (f"-o {tmp_path}/rows", f"--annotate - -o {tmp_path}/left | head -c 1000000")
-    ]  # fmt: skip
+    ]
     assert [(one.returncode, one.stdout) for one in done] == [(0, "")] * 2
     assert (tmp_path / "left").read_bytes() == (tmp_path / "rows").read_bytes()
     told = [line for line in done[1].stderr.splitlines() if ": track " not in line]
@@ -237,7 +232,7 @@ def test_raw_frames_that_no_disk_takes(tmp_path):
     clip = write_clip(tmp_path / "a.avi", face_frames(3), (320, 240))
     words = [*FER, "predict", "--detector", "none", str(clip), "--annotate", "-", "-o", str(tmp_path / "rows")]
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=QUIET)
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "fer predict: error: no space left to write standard output: free some, or choose another place with --annotate"

@@ -22,7 +22,8 @@ from fercli.models.shipped import DEFAULT_MODEL
 from fercli.ops.synthetic import draw_face
 from fercli.store import open_store
 
-from .test_predict import fer, rows
+from .program import fer
+from .test_predict import rows
 
 CPU = torch.device("cpu")
 NORMALISE = Normalise([128.0], [60.0])

@@ -30,10 +30,8 @@ from fercli.stages.sorting import Sorted
 from fercli.store import open_store
 
 from .clips import face_frames, write_clip
+from .program import COLD, FER, shell
 from .trees import pack, photo
-
-PROGRAM = (sys.executable, "-m", "fercli")
-QUIET = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def model(tmp_path_factory) -> Path:
     """A model that was hardly trained."""
     folder = tmp_path_factory.mktemp("model")
     for words in (["ingest", "synthetic:70", "-o", "S"], ["train", "--epochs", "1", "S", "-o", "M"]):
-        done = subprocess.run([*PROGRAM, *words], cwd=folder, capture_output=True, text=True, env=QUIET)
+        done = subprocess.run([*FER, *words], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return folder / "M"
 
@@ -49,7 +47,7 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def scenes(model) -> list[bytes]:
     """Photos with faces."""
-    done = subprocess.run([*PROGRAM, "ingest", "synthetic:3:scenes"], cwd=model.parent, capture_output=True, env=QUIET)
+    done = subprocess.run([*FER, "ingest", "synthetic:3:scenes"], cwd=model.parent, capture_output=True)
     (model.parent / "scenes").write_bytes(done.stdout)
     with open_store(model.parent / "scenes") as store:
         return list(store.column("encoded"))
@@ -768,8 +766,8 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
     for copy in range(150):
         shutil.copy(photos / "a.jpg", photos / f"{copy:03}.jpg")
     rows = tmp_path / "rows.jsonl"
-    words = [*PROGRAM, "predict", "-m", str(model), str(photos), "--resume", str(rows)]
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
+    words = ["predict", "-m", str(model), str(photos), "--resume", str(rows)]
+    child = subprocess.Popen([*COLD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (rows.exists() and rows.stat().st_size) and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(number)
@@ -784,7 +782,7 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
     sources = {json.loads(line)["source"] for line in kept.splitlines()}
     assert kept.endswith(b"\n")
     assert 32 <= len(sources) < 155
-    done = subprocess.run(words, capture_output=True, text=True, env=QUIET)
+    done = subprocess.run([*FER, *words], capture_output=True, text=True)
     assert done.returncode in (0, 4)
     assert len({json.loads(line)["source"] for line in rows.read_text().splitlines()}) == 155
 
@@ -836,11 +834,8 @@ def test_a_reader_that_leaves_early(model, tmp_path):
     """Though there is more to come than a pipe holds."""
     (tmp_path / "a.png").write_bytes(photo(0, (24, 24)))
     (tmp_path / "list").write_text(f"{tmp_path}/a.png\n" * 1000)
-    line = f"{sys.executable} -m fercli predict -q --detector none -m {model} --files-from {tmp_path}/list"
-    done = subprocess.run(
-        ["bash", "-c", f"{line} | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}"],
-        capture_output=True, text=True, env=QUIET,
-    )  # fmt: skip
+    line = f"fer predict -q --detector none -m {model} --files-from list"
+    done = shell(f"{line} | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,21 +15,8 @@ from fercli.stages.outputs import OutputSpec
 from fercli.stages.runner import Log
 from fercli.store import concatenate, create_store, open_store
 
+from .program import fer
 from .stages import Disturb
-
-FER = (sys.executable, "-m", "fercli")
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def fer(*words: object, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
-    """Standard output and error of a command that ends with `status`."""
-    done = subprocess.run(
-        [*FER, *map(str, words)],
-        cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == status, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
-    return done.stdout.decode(), done.stderr.decode()
 
 
 def rows(text: str) -> list[dict]:

@@ -1,18 +1,17 @@
 """The README's code runs as printed, and names only commands and options that exist."""
 
 import importlib
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fercli.cli import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[1]
+from .program import ENVIRON, ROOT
+
 DOCUMENTS = [ROOT / "README.md", ROOT / "examples" / "reproduce" / "README.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -21,18 +20,13 @@ def blocks(document: Path, language: str) -> list[str]:
     return [text for tag, text in BLOCK.findall(document.read_text()) if tag == language]
 
 
-def environment() -> dict[str, str]:
-    """The test run's own interpreter first, so that `fer` is the one under test."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-
-
 def test_readme_blocks_run_in_order(tmp_path):
     """All shell blocks but the two that install run as one script, as a newcomer would type them."""
     script = "".join(text for text in blocks(ROOT / "README.md", "sh") if "pip install" not in text)
     assert script.count("fer ") >= 9
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

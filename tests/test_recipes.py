@@ -22,6 +22,8 @@ from fercli.recipes.recipe import load, names, text
 from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 
+from .program import ENVIRON
+
 #: Every recipe with what its paper states of the training, and the figures that it reports.
 PUBLISHED = {
     "alizadeh-deep": (
@@ -379,10 +381,7 @@ def test_a_run_gives_the_bytes_and_figures_of_the_printed_commands(
         in err
     )
     script = call(*words, "there", "-n")[1]
-    done = subprocess.run(
-        ["sh", "-e"], input=script, capture_output=True, text=True,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, env=ENVIRON)
     assert (done.returncode, done.stdout.replace("there", "here")) == (0, figures), done.stderr
     made = sorted(os.listdir("here"))
     assert made == [
@@ -405,10 +404,7 @@ def test_models_that_a_recipe_takes_are_trained_first(call, recipe, tmp_path: Pa
     own = recipe(table.format("begin", 1) + table.format("wise", 2) + table.format("idle", 3) + settings + taken)
     words = ("run", own, "--data", "synthetic:30", "-o")
     script = call(*words, "there", "-n")[1]
-    done = subprocess.run(
-        ["sh", "-e"], input=script, capture_output=True, text=True,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, env=ENVIRON)
     assert done.returncode == 0, done.stderr
     assert call(*words, "there")[2].count(" is up to date (") == 9
     assert sorted(path.name for path in Path("there").iterdir() if path.is_dir()) == ["begin", "wise"]

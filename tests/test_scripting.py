@@ -15,7 +15,8 @@ import pytest
 
 from fercli.store import opened
 
-from .test_predict import FER, ROOT, fer, rows
+from .program import fer, shell
+from .test_predict import rows
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(100):  # more than a block of rows
         cv2.imwrite(str(photos / f"{number}.png"), rng.integers(0, 256, (24, 24, 3), np.uint8))
     return folder
-
-
-def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
-    """A line of bash in which `fer` is the program under test."""
-    told = f'fer() {{ {shlex.join(map(str, FER))} "$@"; }}; cd {shlex.quote(str(folder))}; {line}'
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(["bash", "-c", told], capture_output=True, text=True, env=env, timeout=120)
 
 
 @pytest.mark.parametrize("form", ["", "--json", "--markdown"])
@@ -242,7 +236,7 @@ def test_what_a_named_pipe_held_is_another_thing_for_the_next_one(tmp_path: Path
 
 
 def test_rows_that_do_not_fit_are_told_though_python_keeps_no_buffer(made: Path, tmp_path: Path) -> None:
-    rows = "PYTHONUNBUFFERED=1 fer predict -q faces.h5 -m model.h5 --format jsonl"
+    rows = "PYTHONUNBUFFERED=1 python -m fercli predict -q faces.h5 -m model.h5 --format jsonl"
     done = shell(f"ulimit -f 4; {rows} > {tmp_path}/rows.jsonl", made)
     sentence = "standard output grew over the file size limit: raise it with ulimit -f"
     assert (done.returncode, done.stderr) == (1, f"fer predict: error: {sentence}\n")

@@ -7,7 +7,6 @@ import os
 import signal
 import struct
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -31,11 +30,10 @@ from fercli.stages.runner import Log
 from fercli.store import open_store
 
 from .clips import SAMPLES, Frames, changed, face_frames, gray_frames, write_clip
+from .program import COLD, ROOT, fer, shell
 from .stages import Notes
 from .trees import photo
 
-FER = (sys.executable, "-m", "fercli")
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("angry", "happy")
 UNKNOWN = (
     f"it cannot be read as a video: it is cut off or damaged, or of a kind that OpenCV {cv2.__version__} does not know"
@@ -430,17 +428,6 @@ def test_many_files_are_told_by_the_patterns_that_match_them(tmp_path, monkeypat
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
-def fer(*words: object, status: int = 0) -> tuple[str, str]:
-    """Standard output and error of a command that ends with `status`."""
-    done = subprocess.run(
-        [*FER, *map(str, words)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """model.h5, face.avi (40 frames of a face), gray.avi (without one), torn.avi and index.mp4 (broken); mixed/, with
@@ -638,7 +625,7 @@ def test_a_camera_that_is_absent(place):
 
 def test_an_interrupt_leaves_whole_lines(place):
     long = write_clip(place / "long.avi", itertools.chain.from_iterable([list(face_frames(40))] * 25), (320, 240))
-    words = [*FER, *PREDICT, "-m", str(place / "model.h5"), str(long)]
+    words = [*COLD, *PREDICT, "-m", str(place / "model.h5"), str(long)]
     running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     first = os.read(running.stdout.fileno(), 100)
     running.send_signal(signal.SIGINT)
@@ -655,7 +642,7 @@ def test_an_interrupt_leaves_whole_lines(place):
 def test_an_interrupt_keeps_the_rows_so_far(place, tmp_path):
     long = write_clip(tmp_path / "long.avi", itertools.chain.from_iterable([list(face_frames(40))] * 25), (320, 240))
     rows = tmp_path / "rows.csv"
-    words = [*FER, *PREDICT, "-m", str(place / "model.h5"), str(long), "-o", str(rows)]
+    words = [*COLD, *PREDICT, "-m", str(place / "model.h5"), str(long), "-o", str(rows)]
     running = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while running.poll() is None and not any(part.stat().st_size for part in tmp_path.glob(".rows.csv.part-*")):
         time.sleep(0.01)
@@ -743,8 +730,7 @@ def test_rows_of_photos_and_of_videos_are_of_two_files(place, tmp_path):
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(place):
-    command = f"{' '.join(FER)} {' '.join(PREDICT)} -m {place}/model.h5 {place}/face.avi | head -n 1"
-    done = subprocess.run(command, cwd=ROOT, shell=True, capture_output=True, text=True, timeout=60)
+    done = shell(f"fer {' '.join(PREDICT)} -m model.h5 face.avi | head -n 1", place)
     assert json.loads(done.stdout)["frame"] == 0
     assert "rror" not in done.stderr
 

@@ -1,0 +1,34 @@
+"""How the tests start `fer` in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .warm import VARIABLE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: The program as users start it, for the tests of its start and of signals.
+COLD = (sys.executable, "-m", "fercli")
+
+#: The program for all other tests: the same, loaded already.
+FER = (os.environ[VARIABLE],) if VARIABLE in os.environ else COLD
+
+#: The variables of scripts in which `fer` is the program under test, and `python` has what it needs.
+ENVIRON = os.environ | {
+    "PATH": f"{Path(FER[0]).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+}  # fmt: skip
+
+
+def fer(*words: object, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
+    """Standard output and error of a command that ends with `status`."""
+    done = subprocess.run([*FER, *map(str, words)], cwd=ROOT, input=stdin, capture_output=True, timeout=120)
+    assert done.returncode == status, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
+    """What came of a line of bash in which `fer` is the program under test."""
+    return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=ENVIRON, timeout=120)

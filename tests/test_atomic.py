@@ -16,7 +16,7 @@ import pytest
 
 from fercli.cli import COMMANDS
 from fercli.errors import DataError, UsageError
-from fercli.store import check_writable, replacing
+from fercli.store import check_writable, disk_errors, replacing, temporary_folder
 
 from .killing import EARLY
 from .program import COLD, FER, ROOT
@@ -297,10 +297,50 @@ def test_odd_names(tmp_path, name):
 
 
 def test_a_name_that_leaves_no_room_for_a_sibling(tmp_path):
-    target = tmp_path / ("x" * 250)
-    with pytest.raises(DataError) as error, replacing(target):
-        pass
-    assert str(error.value) == f"{target} could not be written: File name too long"
+    target = tmp_path / ("ü" * 127 + "x")  # 255 bytes
+    with replacing(target) as first, replacing(target) as second:
+        assert first.exists()
+        stale = tmp_path / f"{first.name}-dead"
+        stale.touch()
+        second.write_text("x")
+    with replacing(target) as third:
+        assert not stale.exists()
+        third.write_text("y")
+    assert os.listdir(tmp_path) == [target.name]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG])
+def test_a_temporary_folder_that_is_full(code, monkeypatch):
+    def fail():
+        with temporary_folder() as folder:
+            made.append(folder)
+            with disk_errors(Path(folder, "p.h5")):
+                raise OSError(code, "")
+
+    made = []
+    with pytest.raises(DataError) as error:
+        fail()
+    where = f"a temporary file in {tempfile.gettempdir()}"
+    assert str(error.value) == {
+        errno.ENOSPC: f"no space left to write {where}: free some, or choose another place with TMPDIR",
+        errno.EFBIG: f"{where} grew over the file size limit: raise it with ulimit -f",
+    }[code]  # fmt: skip
+    assert not os.path.exists(made[0])
+
+
+def test_another_error_in_a_temporary_folder_is_told_as_it_is():
+    with pytest.raises(DataError, match=r"^there are no rows$"), temporary_folder():
+        raise DataError("there are no rows")
+
+
+def test_a_full_folder_for_what_eval_labels(inputs, tmp_path):
+    """Its predictions are a file for a while."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
+    words = ("eval", "-q", "-m", f"{inputs}/model.h5", f"{inputs}/few.h5", "--split", "all")
+    done = fer(*words, program=COLD, preexec_fn=limit)
+    where = f"a temporary file in {tempfile.gettempdir()}"
+    assert done.stderr == f"fer eval: error: {where} grew over the file size limit: raise it with ulimit -f\n"
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def refusal(target):

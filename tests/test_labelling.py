@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -456,12 +457,20 @@ def test_a_photo_moves_to_its_new_label(tmp_path, by):
     assert one.read_bytes() == b"\0"
 
 
-def test_a_photo_of_a_name_that_can_get_no_suffix(tmp_path):
+def test_photos_of_a_name_that_leaves_no_room_for_a_suffix(tmp_path):
     path = tmp_path / f"{'x' * 251}.jpg"
     path.write_bytes(b"photo")
     for label in ("happy", "happy", "sad"):
         sorter(tmp_path).add([labelled(path, label)])
         assert list(placed(tmp_path / "sorted")) == [f"{label}/{path.name}"]
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    other.write_bytes(b"another photo")
+    for _ in range(2):
+        sorter(tmp_path).add([labelled(other, "sad")])
+        (cut,) = set(placed(tmp_path / "sorted")) - {f"sad/{path.name}"}
+        assert re.fullmatch("sad/x{242}-[0-9a-f]{8}.jpg", cut)
+        assert placed(tmp_path / "sorted")[cut] == b"another photo"
 
 
 def test_what_a_person_moved_or_changed_stays(tmp_path):

@@ -1,7 +1,6 @@
 """`fer eval`: what predictions are worth, and the gate that a build has to pass."""
 
 import json
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from ..stages import gate, predict, report, runner
 from ..stages.answers import check_distinct, rows_of
 from ..stages.evaluate import EvalSpec, Evaluation
 from ..stages.further import evaluate_with_heads
-from ..store import open_store
+from ..store import open_store, temporary_folder
 from . import options
 from .console import Console, drop_output
 
@@ -71,7 +70,7 @@ def _labelled_first(
     counts as wrong, is told and added to `failures`. None in a process that helps the one that writes."""
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
-    with TemporaryDirectory() as folder, open_store(inputs or ("-",)) as data:
+    with temporary_folder() as folder, open_store(inputs or ("-",)) as data:
         chosen, split = rows_of(data, spec.split)  # before the work, not after
         check_distinct(data, chosen)
         split = None if split == "all" else split

@@ -5,7 +5,6 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ import click
 from .. import models
 from ..errors import FerError
 from ..recipes import pipeline, recipe
+from ..store import temporary_folder
 from ..text import printable
 from . import options
 from .console import Console
@@ -166,7 +166,7 @@ def _carry_out(steps: Sequence[pipeline.Step]) -> None:
 
 def _look_without_keeping(loaded: recipe.Recipe, sources: Sequence[str]) -> pipeline.Contents:
     """What the data holds. Only a store tells whether pictures are dense faces, so one is made, and removed."""
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         step = pipeline.ingest(loaded, sources, folder)
         _carry_out([pipeline.Step(step.command, (*step.words, "--quiet"))])
         _begin("run")

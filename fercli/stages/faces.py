@@ -209,7 +209,15 @@ class Unique:
 
     def __call__(self, name: str, origin: str) -> str:
         if name in self._taken:
-            stem, suffix = os.path.splitext(name)
-            name = f"{stem}-{hashlib.blake2b(os.fsencode(origin), digest_size=4).hexdigest()}{suffix}"
+            name = told_apart(name, os.fsencode(origin))
         self._taken.add(name)
         return name
+
+
+def told_apart(name: str, by: bytes) -> str:
+    """A name with a suffix made of some bytes, cut to the 255 bytes that file systems take."""
+    stem, suffix = os.path.splitext(name)
+    end = f"-{hashlib.blake2b(by, digest_size=4).hexdigest()}{suffix}"
+    while len(os.fsencode(os.path.basename(stem) + end)) > 255 and os.path.basename(stem):
+        stem = stem[:-1]
+    return stem + end

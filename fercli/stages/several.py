@@ -7,11 +7,10 @@ one training; OUT.finished is a store of what came of those before it. Both tell
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..learn import ranks
-from ..store import Reader, Writer, create_store, open_store
+from ..store import Reader, Writer, create_store, open_store, temporary_folder
 from .runner import Log
 from .train import Checkpoint, TrainSpec, fit, identity
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def several(src: Reader, spec: TrainSpec, checkpoint: Checkpoint | None, log: Log) -> Iterator["Several"]:
     """The trainings of one run. Its files lie in a folder for a while where the output is a stream."""
     ranks.check_alone("training over folds or settings", "leave torchrun out, or start fer train --fold K once a GPU")
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         kept = Checkpoint(Path(folder, "run.checkpoint")) if checkpoint is None else checkpoint
         made = Several(src, spec, kept, log)
         yield made

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from ..errors import DataError, UsageError
 from ..store import disk_errors, put
 from ..text import counted
-from .faces import Photo
+from .faces import Photo, told_apart
 from .outputs import Labelled, Output, prepare
 from .rows import NO_FACE, UNSURE
 from .runner import Log
@@ -149,8 +148,7 @@ def _names_folder(name: str) -> bool:
 def _names(photo: Photo, data: bytes) -> tuple[str, str]:
     """The name of a photo, and the one that it has where another photo has that."""
     name = os.path.basename(photo.path or photo.name)
-    stem, suffix = os.path.splitext(name)
-    return name, f"{stem}-{hashlib.blake2b(data, digest_size=4).hexdigest()}{suffix}"
+    return name, told_apart(name, data)
 
 
 def _is_of(photo: Photo, data: bytes, target: Path) -> bool:

@@ -1,6 +1,6 @@
 """The HDF5 store: the only code that imports h5py. See SCHEMA.md for the format."""
 
-from .atomic import check_writable, disk_errors, put, replacing, write_all
+from .atomic import check_writable, disk_errors, put, replacing, temporary_folder, write_all
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
 from .pipe import is_store, opened, to_stdout
@@ -28,6 +28,7 @@ __all__ = [
     "put",
     "replacing",
     "take",
+    "temporary_folder",
     "to_stdout",
     "write_all",
 ]

@@ -51,7 +51,7 @@ def put(target: Path, data: bytes, flag: str = "-o") -> None:
 
     Raises DataError as `replacing` does.
     """
-    part = target.with_name(f".{hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()}{_MARK}")
+    part = target.with_name(f".{_short(target)}{_MARK}")
     try:
         with _disk(target, flag):
             part.write_bytes(data)
@@ -103,6 +103,23 @@ def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
 
 
 @contextlib.contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for what does not outlive the command. Where it does not fit, the error says what chooses another."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield folder
+        except DataError as error:
+            if folder not in str(error) or not isinstance(error.__cause__, OSError):
+                raise
+            raise cannot_write(error.__cause__.errno, *temporary_file()) from error
+
+
+def temporary_file() -> tuple[str, str]:
+    """What messages call a temporary file, and what chooses another place for it."""
+    return f"a temporary file in {tempfile.gettempdir()}", "TMPDIR"
+
+
+@contextlib.contextmanager
 def _disk(target: Path, flag: str) -> Iterator[None]:
     try:
         yield
@@ -113,7 +130,7 @@ def _disk(target: Path, flag: str) -> Iterator[None]:
 def _sibling(place: Path) -> tuple[int, Path]:
     """A new file beside `place`, open and locked for as long as its writer lives."""
     while True:
-        lock, name = tempfile.mkstemp(prefix=f".{place.name}{_MARK}", dir=place.parent)
+        lock, name = tempfile.mkstemp(prefix=_siblings(place), dir=place.parent)
         with contextlib.suppress(OSError):  # a file system without locks: then no sibling is taken for stale either
             fcntl.flock(lock, fcntl.LOCK_EX)
         if os.fstat(lock).st_nlink:
@@ -121,8 +138,18 @@ def _sibling(place: Path) -> tuple[int, Path]:
         os.close(lock)  # another writer took it for stale before it was locked
 
 
+def _siblings(place: Path) -> str:
+    """What the names of its siblings begin with: its own name, unless theirs would be longer than 255 bytes."""
+    return f".{place.name if len(os.fsencode(place.name)) <= 240 else _short(place)}{_MARK}"
+
+
+def _short(place: Path) -> str:
+    """A short name in place of a file's own."""
+    return hashlib.blake2b(os.fsencode(place.name), digest_size=8).hexdigest()
+
+
 def _remove_stale(place: Path) -> None:
-    for stale in place.parent.glob(f".{glob.escape(place.name)}{_MARK}*"):
+    for stale in place.parent.glob(f"{glob.escape(_siblings(place))}*"):
         with contextlib.suppress(OSError), open(stale, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its writer lives
             stale.unlink()

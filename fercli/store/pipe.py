@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError
 from ..interrupts import held
-from .atomic import disk_errors, write_all
+from .atomic import disk_errors, temporary_file, write_all
 
 MEMORY_SPOOL = 64 * 1024 * 1024
 STDIN = "standard input"
@@ -150,7 +150,7 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
 
 def _spooled(stream: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
     spool = tempfile.SpooledTemporaryFile(MEMORY_SPOOL)  # noqa: SIM115 - returned open
-    with disk_errors(f"a temporary file in {tempfile.gettempdir()}"):
+    with disk_errors(*temporary_file()):
         shutil.copyfileobj(stream, spool, 1024 * 1024)
     return spool
 

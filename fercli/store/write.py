@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from . import schema
-from .atomic import disk_errors, replacing
+from .atomic import disk_errors, replacing, temporary_file
 from .block import Block, block_rows, concatenate, fault, objects, take
 from .pipe import MEMORY_SPOOL, Sink, to_stdout
 
@@ -286,7 +286,7 @@ def _to_stdout() -> Iterator[Writer]:
     check_stdout()
     # HDF5 cannot be written into a pipe, so the store is made whole first: nothing flows if the stage fails
     with tempfile.SpooledTemporaryFile(MEMORY_SPOOL) as spool:
-        with disk_errors(f"a temporary file in {tempfile.gettempdir()}"), _writing(spool) as writer:
+        with disk_errors(*temporary_file()), _writing(spool) as writer:
             yield writer
         spool.seek(0)
         while data := spool.read(1024 * 1024):

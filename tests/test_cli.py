@@ -477,6 +477,25 @@ def test_a_failed_gate(call, stores):
     assert call(*words_of("eval", stores, stores / "S"), "--min", "accuracy=0").status == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["--baseline", "none.json"], 1, "the baseline none.json cannot be read: No such file or directory"),
+        (["--min", "recall.hapy=0.5"], 2, "--min recall.hapy: there is no class 'hapy'; did you mean 'recall.happy'?"),
+    ],
+)
+def test_what_a_gate_lacks_is_told_before_the_model_labels(call, stores, monkeypatch, words, status, told):
+    monkeypatch.setattr("fercli.stages.predict.store", None)
+    done = call(*words_of("eval", stores, stores / "S"), *words)
+    assert (done.status, done.err) == (status, f"fer eval: error: {told}\n")
+
+
+def test_a_working_folder_that_is_gone(stores, tmp_path):
+    done = shell(f"mkdir gone; cd gone; rmdir ../gone; exec python -m fercli info {stores}/S", tmp_path)
+    assert done.stderr == "fer: error: the folder in which this runs is no longer there: cd to another\n"
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 # --- the terminal -----------------------------------------------------------------------------------------------------
 
 

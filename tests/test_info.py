@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from fercli.cli import fer
-from fercli.errors import DataError
+from fercli.errors import DataError, UsageError
 from fercli.ops.image import digest
 from fercli.stages.inspect import verify
 from fercli.stages.runner import Log
@@ -146,6 +146,9 @@ def test_single_values(tmp_path):
     path = faces(tmp_path)
     assert page(path, "--count") == "6\n"
     assert page(path, "--classes") == "angry\nhappy\nneutral\n"
+    with pytest.raises(UsageError) as error:
+        CliRunner().invoke(fer, ["info", path, "--classes", "--count"], standalone_mode=False, catch_exceptions=False)
+    assert str(error.value) == "--count and --classes print one thing only, each: leave --classes out"
 
 
 def test_the_chain_tells_failed_rows_and_cannot_steer_the_terminal(tmp_path):

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from .. import __version__, interrupts
-from ..errors import FerError, GateFailed, cannot_write
+from ..errors import DataError, FerError, GateFailed, cannot_write
 from ..learn import ranks
 from ..spec import nearest
 from .console import Console, drop_output, say
@@ -87,7 +87,7 @@ def fer() -> None:
       fer predict -m model.h5 photos/ > labels.jsonl
 
     Exit codes: 0 done, 1 data or run error, 2 usage, 3 gate failed, 4 done but some rows failed, 130 interrupted,
-    143 terminated.
+    129 or 143 terminated.
     """
 
 
@@ -125,6 +125,7 @@ def _fill_closed_streams() -> None:
 
 def _status(console: Console) -> int:
     try:
+        _check_folder()
         ranks.join()
         status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
         sys.stdout.flush()
@@ -160,6 +161,14 @@ def _status(console: Console) -> int:
             return _told(console, error, ranks.LOST, 1)
         text = f"unexpected {type(error).__name__}: {error}; please report it with the output of --debug"
         return _told(console, error, text, 1)
+
+
+def _check_folder() -> None:
+    """Raises DataError where the working folder was deleted: libraries that torch loads would end the program there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DataError("the folder in which this runs is no longer there: cd to another") from None
 
 
 def _of_system(error: OSError) -> str:

@@ -40,10 +40,10 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
     runner.check_files(inputs or ("-",))
     if not model and not ranks.writes():
         return  # the figures are the work of one
-    evaluation = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
-    if evaluation is None:
+    evaluated = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
+    if evaluated is None:
         return
-    old = gate.read_baseline(spec.baseline, evaluation.split) if spec.baseline else None
+    evaluation, old = evaluated
     verdicts = gate.judge(evaluation, spec, old)
     text = report.as_markdown if form else report.as_text
     told = json.dumps(report.to_json(evaluation, verdicts), indent=2) if form == "json" else text(evaluation, verdicts)
@@ -56,27 +56,31 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
         click.get_current_context().exit(SOME_ROWS_FAILED)
 
 
-def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> Evaluation:
+def _evaluate(inputs: tuple[str, ...], spec: EvalSpec) -> tuple[Evaluation, Evaluation | None]:
+    """The evaluation, and that of the baseline."""
     with open_store(inputs or ("-",), ("predictions", "samples")) as predictions:
         if predictions.kind == "samples":
             raise UsageError(f"{predictions.name} holds faces without predictions: add -m MODEL to label them first")
-        return evaluate_with_heads(predictions, spec)
+        evaluation = evaluate_with_heads(predictions, spec)
+    return evaluation, gate.read_baseline(spec.baseline, evaluation.split)
 
 
 def _labelled_first(
     model: str, inputs: tuple[str, ...], spec: EvalSpec, failures: list[tuple[str, str]]
-) -> Evaluation | None:
-    """Evaluates what `fer predict` makes of samples. A photo counts by its largest face; one that cannot be read
-    counts as wrong, is told and added to `failures`. None in a process that helps the one that writes."""
+) -> tuple[Evaluation, Evaluation | None] | None:
+    """As `_evaluate`, of what `fer predict` makes of samples. A photo counts by its largest face; one that cannot be
+    read counts as wrong, is told and added to `failures`. None in a process that helps the one that writes."""
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with temporary_folder() as folder, open_store(inputs or ("-",)) as data:
-        chosen, split = rows_of(data, spec.split)  # before the work, not after
-        check_distinct(data, chosen)
-        split = None if split == "all" else split
         model, path = model_path(model), f"{folder}/predictions.h5"
+        chosen, split = rows_of(data, spec.split)  # this, and what the gates need, before the work and not after
+        check_distinct(data, chosen)
+        old = gate.read_baseline(spec.baseline, split)
+        with open_store(model, "model") as loaded:
+            gate.check_classes(spec.min, loaded.classes)
         settings = predict.PredictSpec(
-            split=split,
+            split=None if split == "all" else split,
             keep="largest",
             precision="float32",  # the same on any machine
             heads=predict.heads_told(model, data),
@@ -88,4 +92,4 @@ def _labelled_first(
         console.failures(log.failures)
         with open_store(path, "predictions") as predictions:
             predictions.name = data.name
-            return evaluate_with_heads(predictions, spec)
+            return evaluate_with_heads(predictions, spec), old

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from ..models.shipped import model_path
 from ..stages import inspect
 from ..stages.runner import Log
@@ -36,6 +37,9 @@ def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, 
       fer info default
       fer ingest photos/ | fer info --verify
     """
+    alone = [f"--{name}" for name, typed in (("count", count), ("classes", classes), ("history", history)) if typed]
+    if len(alone) > 1:
+        raise UsageError(f"{' and '.join(alone)} print one thing only, each: leave {' and '.join(alone[1:])} out")
     with open_store(tuple(map(model_path, inputs)) or ("-",), _KINDS) as store:
         if verify:
             console = click.get_current_context().find_object(Console)

@@ -19,7 +19,7 @@ What a build may rely on:
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import DataError, GateFailed, UsageError
 from ..ops.statistics import mcnemar_worse
@@ -56,11 +56,14 @@ def enforce(verdicts: Iterable[Verdict]) -> None:
         raise GateFailed(f"{count}: {'; '.join(failed)}")
 
 
-def read_baseline(path: str, split: str) -> Evaluation:
-    """The earlier result: a predictions store, of which `split` is evaluated, or the JSON of an earlier fer eval.
+def read_baseline(path: str | None, split: str) -> Evaluation | None:
+    """The earlier result: a predictions store, of which `split` is evaluated, or the JSON of an earlier fer eval. None
+    for None.
 
     Raises DataError for a file that is missing or neither.
     """
+    if path is None:
+        return None
     try:
         with opened(path) as file:
             head = file.read(8)
@@ -118,14 +121,26 @@ def _figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
 
 def _class_figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
     metric, _, label = name.partition(".")  # parse_minimum has checked the metric
-    if label not in evaluation.classes:
-        known = [f"{metric}.{one}" for one in evaluation.classes]
-        raise UsageError(f"--min {name}: there is no class {label!r}; {nearest(name, known)}")
+    _check_class(name, evaluation.classes)
     index, table, where = evaluation.classes.index(label), evaluation.per_class, _told_split(evaluation)
     support = int(table.support[index])
     if not support:
         raise DataError(f"{name} cannot be judged: {where} has no row labelled {label!r}")
     return float(getattr(table, metric)[index]), f"{where} ({support:,} rows of {label!r})"
+
+
+def check_classes(minimums: Iterable[str], classes: Sequence[str]) -> None:
+    """Raises UsageError for a "METRIC=BOUND" of a class that a model does not know: before it labels, not after."""
+    for name, _, _ in map(parse_minimum, minimums):
+        if name not in METRICS:
+            _check_class(name, classes)
+
+
+def _check_class(name: str, classes: Sequence[str]) -> None:
+    metric, _, label = name.partition(".")
+    if label not in classes:
+        known = [f"{metric}.{one}" for one in classes]
+        raise UsageError(f"--min {name}: there is no class {label!r}; {nearest(name, known)}")
 
 
 def check_baseline(evaluation: Evaluation, old: Evaluation, max_drop: float, alpha: float = 0.05) -> Verdict:

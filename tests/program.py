@@ -5,19 +5,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .warm import VARIABLE
+from .warm import VARIABLE, asking
 
 ROOT = Path(__file__).resolve().parents[1]
 
 #: The program as users start it, for the tests of its start and of signals.
 COLD = (sys.executable, "-m", "fercli")
 
-#: The program for all other tests: the same, loaded already.
-FER = (os.environ[VARIABLE],) if VARIABLE in os.environ else COLD
+#: Where modules are loaded already, see `warm`; "" where nothing is.
+_ADDRESS = os.environ.get(VARIABLE, "")
+
+
+def module(name: str) -> tuple[str, ...]:
+    """`python -m NAME`, of which all that takes time is loaded already."""
+    return (*asking(_ADDRESS), name) if _ADDRESS else (sys.executable, "-m", name)
+
+
+#: The program for all other tests.
+FER = module("fercli")
 
 #: The variables of scripts in which `fer` is the program under test, and `python` has what it needs.
 ENVIRON = os.environ | {
-    "PATH": f"{Path(FER[0]).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+    "PATH": f"{Path(_ADDRESS or sys.executable).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "PYTHONPATH": str(ROOT),
 }  # fmt: skip
 
 

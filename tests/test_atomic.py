@@ -19,7 +19,7 @@ from fercli.errors import DataError, UsageError
 from fercli.store import check_writable, disk_errors, replacing, temporary_folder
 
 from .killing import EARLY
-from .program import COLD, FER, ROOT
+from .program import COLD, FER, ROOT, module
 from .stores import samples, write
 from .trees import photo
 
@@ -74,7 +74,7 @@ def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
     words = [*arguments(command, inputs), "-o", str(target)]
     job = {"arguments": words, "target": str(target), "kills": kills, "signal": by}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.killing"], cwd=ROOT, input=json.dumps(job), capture_output=True, text=True,
+        module("tests.killing"), cwd=ROOT, input=json.dumps(job), capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

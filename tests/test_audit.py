@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from fercli.errors import DataError
 from fercli.store import open_store
 
+from .program import ROOT, module
 from .stores import entry, photos, samples, write
 
 KINDS = ("samples", "predictions", "model")
@@ -279,8 +279,7 @@ ROUNDS = 700
 
 def test_damaged_bytes_never_crash():
     """In a process of its own, as a fault in libhdf5 would end it."""
-    command, root = [sys.executable, "-m", "tests.test_audit"], Path(__file__).parents[1]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(module("tests.test_audit"), cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
     assert done.returncode == 0
     outcomes = dict(zip(("read", "refused"), map(int, done.stdout.split()), strict=True))

@@ -1,8 +1,9 @@
-"""A `fer` that starts at once. Loading torch takes seconds, and the tests start some hundreds of commands: here one
-process loads it all, when it is first asked, and forks a child for each command.
+"""A `python -m` that starts at once. Loading torch takes seconds, and the tests start some hundreds of commands: here
+one process loads it all, when it is first asked, and forks a child for each command.
 
-`python warm.py ADDRESS WORDS...` asks for one. The child has its folder, variables, mask and open files; it stays as
-the child's shadow, which passes signals on, ends as the child ends, and takes the child with it when it is killed.
+`python warm.py ADDRESS MODULE WORDS...` asks for one. The child has its folder, variables, mask and open files; it
+stays as the child's shadow, which passes signals on, ends as the child ends, and takes the child with it when it is
+killed.
 `python -m tests.warm NUMBER` answers at the socket that it was given as a descriptor of that number. Linux alone.
 """
 
@@ -17,7 +18,7 @@ import sys
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
-#: The variable that tells the processes of a test run where the program is.
+#: The variable that tells the processes of a test run the address. Beside the socket lies a program `fer`.
 VARIABLE = "FER_TESTS_WARM"
 
 #: Descriptors from here on are no command's own.
@@ -27,15 +28,15 @@ HIGH = 300
 # --- who asks: nothing is loaded here that takes time -----------------------------------------------------------------
 
 
-def ask(address, words):
-    """Has a command run, and ends as it does."""
+def ask(address, module, words):
+    """Has a module run, and ends as it does."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until there is a child to pass them to
     server = socket.socket(socket.AF_UNIX)
     server.connect(address)
     own = server.fileno()
     kept = [number for number in map(int, os.listdir("/proc/self/fd")) if number != own and inheritable(number)]
     mask = os.umask(0)
-    told = {"words": words, "environ": dict(os.environ), "umask": mask, "files": kept}
+    told = {"module": module, "words": words, "environ": dict(os.environ), "umask": mask, "files": kept}
     send(server, json.dumps(told).encode(), [os.open(".", os.O_PATH), *kept])
     for number in kept:  # a reader of what the command writes waits for nobody else
         os.close(number)
@@ -66,7 +67,7 @@ def send(to, data, files):
 
 
 def start():
-    """Starts who answers and names the program in VARIABLE; returns what ends it."""
+    """Starts who answers, and names the address in VARIABLE; returns what ends it."""
     import shlex
     import shutil
     import subprocess
@@ -83,9 +84,9 @@ def start():
             cwd=os.path.dirname(os.path.dirname(__file__)),
         )  # fmt: skip
     with open(program, "w") as file:
-        file.write(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", __file__, address])} "$@"\n')
+        file.write(f'#!/bin/sh\nexec {shlex.join([*asking(address), "fercli"])} "$@"\n')
     os.chmod(program, 0o755)
-    os.environ[VARIABLE] = program
+    os.environ[VARIABLE] = address
 
     def end():
         server.stdin.close()
@@ -93,6 +94,11 @@ def start():
         shutil.rmtree(folder)
 
     return end
+
+
+def asking(address):
+    """The beginning of a command line that asks."""
+    return [sys.executable, "-IS", __file__, address]
 
 
 def serve(number):
@@ -173,28 +179,33 @@ def become(told, folder, files):
     os.umask(told["umask"])
     os.environ.clear()
     os.environ.update(told["environ"])
-    sys.argv = ["fer", *told["words"]]
+    sys.argv = [told["module"], *told["words"]]
     for number, (name, mode, errors) in enumerate(
         (("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace"))
     ):
         known = number in told["files"]
         setattr(sys, name, open(number, mode, errors=errors, closefd=False) if known else None)  # noqa: SIM115
     sys.stderr and sys.stderr.reconfigure(line_buffering=True)
-    from fercli.__main__ import run
+    import runpy
 
     try:
-        run()
+        runpy.run_module(told["module"], run_name="__main__", alter_sys=True)
+        sys.stdout.flush()
+        sys.exit()
     except SystemExit as end:
         import atexit
 
         atexit._run_exitfuncs()
         os._exit(end.code or 0)
-    finally:
-        os._exit(99)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    os._exit(1)
 
 
 if __name__ == "__main__":
     if __package__:
         serve(int(sys.argv[1]))
     else:
-        ask(sys.argv[1], sys.argv[2:])
+        ask(sys.argv[1], sys.argv[2], sys.argv[3:])

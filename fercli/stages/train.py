@@ -264,7 +264,7 @@ def _resume(
 def _train(
     training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
-    """Trains until the last epoch or until patience ends, with a line and a checkpoint an epoch."""
+    """Trains until the last epoch or until patience ends, with a line an epoch and checkpoints at their pace."""
     from ..learn.checkpoint import Pace
     from ..learn.device import peak_memory
     from ..learn.schedule import learning_rate

@@ -9,11 +9,16 @@ def run() -> NoReturn:
     raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if raises:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from .cli import main
+    from .cli import end, main
 
     if raises:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code > 128:  # threads may be busy still, whose end Python's own farewell would not wait for
+            end(ended.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-#: Sent by kill, timeout and schedulers; sent by a terminal that closes.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+#: Sent by Ctrl-C; by kill, timeout and schedulers; by a terminal that closes.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds within which a signal is the one before once more: timeout sends two.
 _AGAIN = 1.0
 #: Seconds that `held` holds a signal at most: whoever reads a pipe may never go on.
@@ -39,8 +39,8 @@ class Pace:
 
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
-    """Raises `Ended` at signals that would else end the process with its temporary files in place. Those that are
-    ignored, as under nohup, still are.
+    """Raises `Ended` at signals that would else end the process with its temporary files in place, and at one of two
+    interrupts that come together. Those that are ignored, as under nohup, still are.
     """
     pace = Pace()
 
@@ -48,15 +48,14 @@ def answered() -> Iterator[None]:
         if pace.is_new():  # else it would disturb the tidying up
             raise Ended(number)
 
-    numbers = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, end)
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    old = {number: signal.signal(number, end) for number in _ENDING if signal.getsignal(number) in usual}
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in old.items():
             if signal.getsignal(number) is end:
-                signal.signal(number, signal.SIG_DFL)
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -67,7 +66,7 @@ def held() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python interrupts its main thread alone
         return
-    numbers = [number for number in (signal.SIGINT, *_ENDING) if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    numbers = [number for number in _ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
     came: list[int] = []
 
     def hold(number: int, _: object) -> None:

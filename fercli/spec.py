@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,16 @@ class Spec:
             if key not in known:
                 raise UsageError(f"{where} has no setting {key!r}; {nearest(key, known)}")
         return cls(**settings)
+
+    @property
+    def files(self) -> list[str]:
+        """The values of settings that may name a file, by their metavars."""
+        given = []
+        for field in self.fields():
+            value = getattr(self, field.name)
+            if value is not None and re.search(r"FILE|\.h5", field.metadata["metavar"] or ""):
+                given += value if is_multiple(field) else [value]
+        return given
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for provenance and keys."""

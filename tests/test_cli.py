@@ -291,6 +291,29 @@ def test_the_input_is_not_the_output(call, stores, tmp_path, command):
     assert (tmp_path / name).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "--files-from", "OUT"],
+        ["ingest", "--files-from", "OUT"],
+        ["ingest", "PHOTO", "--ferplus", "OUT"],
+        ["train", "S", "--init", "OUT"],
+        ["train", "S", "--teacher", "M", "--teacher", "OUT"],
+        ["detect", "S", "--weights", "OUT"],
+    ],
+)
+def test_what_a_setting_names_is_not_the_output(call, stores, tmp_path, words):
+    out = tmp_path / "out.h5"
+    out.write_text(f"{stores}/photos/0.png\n")
+    places = {"OUT": out, "S": stores / "S", "M": stores / "M", "PHOTO": stores / "photos" / "0.png"}
+    done = call(*[places.get(word, word) for word in words], "-o", out)
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.splitlines()[-1] == (
+        f"fer {words[0]}: error: {out} is both input and output: name another file with -o"
+    )
+    assert out.read_text() == f"{stores}/photos/0.png\n"
+
+
 def on_terminal(words, stdin=None, **environment):
     """Runs `fer` with a terminal as standard output and error; returns its status and what the terminal shows."""
     ours, theirs = pty.openpty()
@@ -490,6 +513,29 @@ def test_what_a_gate_lacks_is_told_before_the_model_labels(call, stores, monkeyp
     assert (done.status, done.err) == (status, f"fer eval: error: {told}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--min", "f1.happy=0.5"], "f1.happy cannot be judged: val has no row labelled 'happy'"),
+        (["--min", "macro_f1=0.5"], "macro_f1 cannot be judged: it is a mean over classes, and val has no row labelled "
+                                    "'happy' or 'neutral'; gate on accuracy or on the f1.CLASS of the others"),
+        (["--baseline", "BASE"], "{0}/BASE is of train and {0}/angry.h5 of val: choose one with --split"),
+        ([], "{0}/angry.h5 has no column label: there is nothing to compare the predictions with"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_told_before_the_model_labels(call, stores, tmp_path, monkeypatch, words, told):
+    base = call("eval", "-m", stores / "M", stores / "S", "--split", "train", "--json")
+    (tmp_path / "BASE").write_bytes(base.out)
+    rows = samples(40, 24) | {"split": (np.arange(40) >= 20).astype(np.int8)}
+    rows["label"][20:] = 0  # angry
+    kept = ("image", "label", "split", "source") if words else ("image", "split", "source")
+    write(tmp_path / "angry.h5", {name: rows[name] for name in kept}, documents={"provenance": []})
+    monkeypatch.setattr("fercli.stages.predict.store", None)
+    words = [tmp_path / word if word == "BASE" else word for word in words]
+    done = call("eval", "-m", stores / "M", tmp_path / "angry.h5", "--split", "val", *words)
+    assert (done.status, done.err) == (1, f"fer eval: error: {told.format(tmp_path)}\n")
+
+
 def test_a_working_folder_that_is_gone(stores, tmp_path):
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; exec python -m fercli info {stores}/S", tmp_path)
     assert done.stderr == "fer: error: the folder in which this runs is no longer there: cd to another\n"
@@ -563,6 +609,18 @@ def test_an_interrupt(command, number, told):
     child.send_signal(number)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out, err) == (128 + number, "", f"\nfer {command}: error: {told}\n")
+
+
+def test_two_interrupts_that_come_together_are_one():
+    child = subprocess.Popen(
+        [*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(1.5)  # it waits for its input
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert (child.returncode, err) == (130, "\nfer ingest: error: interrupted\n")
 
 
 def test_the_exit_code_where_nothing_can_be_told():
@@ -688,6 +746,11 @@ def test_completion_scripts(call, monkeypatch, shell):
         ("fer info S", ["S"]),
         ("fer ingest S", ["S"]),
         ("fer split -o S", ["S"]),
+        ("fer train --init S", ["S"]),
+        ("fer predict --annotate S", ["S"]),
+        ("fer recipe run --data S", ["S"]),
+        ("fer recipe show S", ["S"]),
+        ("fer recipe show nj", ["njoku"]),
         ("fer predict -m S", ["S"]),
         ("fer eval --baseline S", ["S"]),
     ],

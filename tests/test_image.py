@@ -158,6 +158,8 @@ def test_bytes_behind_a_jpeg_are_no_harm() -> None:
     ("data", "sentence"),
     [
         (b"", "the file is empty (zero bytes)"),
+        (b"\0\0\0\x18ftypheic" + bytes(12), "HEIC images are not read: convert it to JPEG"),
+        (b"\0\0\0\x1cftypavif" + bytes(12), "AVIF images are not read: convert it to JPEG"),
         (b"GIF8", "the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image"),
         (b"<html>", "the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image"),
         (b"\xff\xd8\xff\xe0", "the image is cut off before its end (JPEG, 4 bytes)"),

@@ -222,6 +222,26 @@ def test_folders_that_are_refused(predict, photos, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "photos"]
 
 
+@pytest.mark.parametrize("flag", ["--annotate", "--sort-into"])
+def test_what_an_earlier_run_made_is_no_photo(predict, photos, flag):
+    first = predict(photos, flag, photos / "made")
+    inside = len(list((photos / "made").rglob("*.jpg")) + list((photos / "made").rglob("*.png")))
+    again = predict(photos)
+    assert again[1] == first[1]
+    assert (
+        f"fer predict: {inside} photos in {photos}/made, where an earlier run wrote, left out: "
+        f"name such a folder itself to label what is in it\n"
+    ) in again[2]
+    assert len({row["source"] for row in predict(photos / "made")[1]}) == inside
+
+
+def test_pictures_and_sorted_photos_keep_apart(predict, photos, tmp_path):
+    words = ("--annotate", tmp_path / "made", "--sort-into", f"{tmp_path}/./made/")
+    for more in ((), ("--dry-run",)):
+        text = error_of(predict(photos, *words, *more))
+        assert text == f"--annotate and --sort-into would mix in {tmp_path}/made: name two folders"
+
+
 def test_a_folder_of_other_files_is_left_alone(predict, photos, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.jpg").write_text("mine")
@@ -797,6 +817,9 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
 
 
 @pytest.mark.parametrize(
+    ("error", "told_as"), [(KeyboardInterrupt(), "interrupted"), (DataError("no space left"), "ended early")]
+)
+@pytest.mark.parametrize(
     ("data", "older", "lines", "told"),
     [
         ("photos", b"", 0, "was not written"),
@@ -806,7 +829,9 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
         ("clip", b"older\n", 1, "is left as it was, without the 32 rows so far; --resume FILE keeps rows as they come"),
     ],
 )
-def test_an_interrupt_keeps_rows_where_they_replace_nothing(model, photos, tmp_path, data, older, lines, told):
+def test_an_early_end_keeps_rows_where_they_replace_nothing(
+    model, photos, tmp_path, data, older, lines, told, error, told_as
+):
     rows = tmp_path / "rows.jsonl"
     if older:
         rows.write_bytes(older)
@@ -820,20 +845,22 @@ def test_an_interrupt_keeps_rows_where_they_replace_nothing(model, photos, tmp_p
             self.notes.append(text)
 
         def advance(self, count):
-            raise KeyboardInterrupt
+            raise error
 
     def run(src):
         heard = Interrupt()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(type(error)):
             labelling.write_rows(
                 src, str(model), str(rows), "jsonl", PredictSpec(device="cpu", detector="none"), OutputSpec(),
                 Log("skip", heard),
             )  # fmt: skip
-        return heard.notes[-1]
+        return heard.notes[-1] if heard.notes else ""
 
     with open_store(model.parent / "S") as store:
         sources = {"photos": [open_source(str(photos))], "store": store, "clip": [open_clip(str(clip))]}
-        assert run(sources[data]) == f"interrupted: {rows} {told.format(rows)}"
+        note = run(sources[data])
+    if lines or told_as == "interrupted":  # of an error at the beginning the error itself tells
+        assert note == f"{told_as}: {rows} {told.format(rows)}"
     kept = rows.read_bytes() if rows.exists() else b""
     assert (kept.count(b"\n"), kept[-1:] in (b"", b"\n"), kept.startswith(older)) == (lines, True, True)
     assert not list(tmp_path.glob(".*"))

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from fercli.errors import DataError
+from fercli.layouts import open_source
 from fercli.stages import labelling, predict
 from fercli.stages.outputs import OutputSpec
 from fercli.stages.runner import Log
@@ -70,6 +71,19 @@ def test_copies_that_augmentation_made_are_known_as_such(place, tmp_path):
     with open_store(tmp_path / "copies.h5") as src, open_store(tmp_path / "p.h5", "predictions") as made:
         assert src.column("copy").any()
         assert (made.column("copy") == src.column("copy")).all()
+
+
+def test_another_detector_makes_the_store_anew(place, tmp_path, monkeypatch):
+    """Though none is named: the one that `auto` takes is part of what the store depends on."""
+    source, out = [open_source(str(place / "photos" / "1.jpg"))], str(tmp_path / "p.h5")
+    made = []
+    for name in ("haar", "haar", "none"):
+        monkeypatch.setattr("fercli.detectors.best", lambda name=name: name)
+        done = predict.store(source, str(place / "model.h5"), out, predict.PredictSpec(), Log("skip"))
+        made.append(done.up_to_date)
+    assert made == [False, True, False]
+    with open_store(out, "predictions") as store:
+        assert store.provenance[-1]["spec"]["detector"] == "none"
 
 
 def test_a_photo_without_a_face_is_an_answer(place):

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fercli.stages.detect import DetectSpec, weights_digest
 from fercli.store import opened
 
 from .program import fer, shell
@@ -240,6 +242,34 @@ def test_rows_that_do_not_fit_are_told_though_python_keeps_no_buffer(made: Path,
     done = shell(f"ulimit -f 4; {rows} > {tmp_path}/rows.jsonl", made)
     sentence = "standard output grew over the file size limit: raise it with ulimit -f"
     assert (done.returncode, done.stderr) == (1, f"fer predict: error: {sentence}\n")
+
+
+def test_a_model_comes_on_standard_input(made: Path) -> None:
+    done = shell("cat model.h5 | fer eval -m - faces.h5 --split test --json", made)
+    named = shell("fer eval -m model.h5 faces.h5 --split test --json", made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["accuracy"] == json.loads(named.stdout)["accuracy"]
+
+
+def test_a_photo_comes_out_of_a_pipe(made: Path) -> None:
+    done = shell("fer predict -q --detector none -m model.h5 <(cat photos/0.png)", made)
+    (row,) = rows(done.stdout)
+    (named,) = rows(shell("fer predict -q --detector none -m model.h5 photos/0.png", made).stdout)
+    assert row["source"].startswith("/dev/fd/")
+    assert row["probabilities"] == named["probabilities"]
+
+
+def test_weights_of_a_detector_come_out_of_a_pipe(made: Path) -> None:
+    """The digest that the store records is that of what came."""
+    told = shell("fer detect -q --detector mtcnn --weights <(cat model.h5) faces.h5 -o x.h5", made)
+    assert "/dev/fd/" in told.stderr
+    assert "holds no weights of mtcnn" in told.stderr
+    with opened(str(made / "model.h5")) as file:
+        expected = hashlib.sha256(file.read()).hexdigest()
+    os.mkfifo(made / "weights")
+    with subprocess.Popen(["bash", "-c", f"cat {made}/model.h5 > {made}/weights"]):
+        assert weights_digest(DetectSpec(weights=str(made / "weights"))) == [expected]
+    assert weights_digest(DetectSpec(weights=str(made / "weights"))) == [expected]
 
 
 def test_weights_come_out_of_a_named_pipe(made: Path, tmp_path: Path) -> None:

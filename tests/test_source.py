@@ -236,6 +236,26 @@ def test_zip_members_that_point_outside(name: str, mode: int, reason: str, tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "flag", "name"),
+    [
+        ("ärger 😀.jpg".encode(), 0, "ärger 😀.jpg"),  # as Info-ZIP does
+        ("ärger.jpg".encode(), 0x800, "ärger.jpg"),
+        ("ärger.jpg".encode("cp437"), 0, "ärger.jpg"),
+    ],
+)
+def test_names_in_a_zip(written: bytes, flag: int, name: str, tmp_path: Path):
+    class Info(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self):  # noqa: N802 - of zipfile
+            return written, flag
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        made.writestr(Info("a.jpg"), b"photo")
+    source = open_source(f"{tmp_path}/a.zip")
+    assert source.names() == [name]
+    assert source.read(name) == b"photo"
+
+
 def test_members_that_are_there_twice(tmp_path: Path):
     path = tar_of(tmp_path / "a.tar", tarfile.TarInfo("a.jpg"), tarfile.TarInfo("./a.jpg"), content=b"a")
     assert told(lambda: open_source(str(path))) == (

@@ -386,6 +386,17 @@ def test_the_same_video_gives_the_same_bytes(tmp_path):
     assert b'"ok"' in one[0]
 
 
+def test_photos_that_are_not_read_are_told_of(tmp_path):
+    heard = Notes()
+    for name in ("a.jpg", "b.HEIC", "c.avif"):
+        (tmp_path / name).touch()
+    video.tell_left_out([Folder(str(tmp_path)), open_source(f"{tmp_path}/a.jpg")], Log("skip", heard))
+    assert heard.notes == [
+        f"{tmp_path} holds 2 photos in a format that is not read (.avif, .heic), left out: "
+        f"convert to JPEG what is to be labelled"
+    ]
+
+
 def test_videos_among_photos_are_told_of(tmp_path):
     heard = Notes()
     for name in ("a.jpg", "b.mp4", "c.MOV"):

@@ -103,8 +103,8 @@ def main() -> NoReturn:
 
 
 def end(status: int) -> NoReturn:
-    """Ends one of several processes, without Python's own farewell: threads of torch.distributed that are still busy
-    would abort it there, and a run that went well would count as lost.
+    """Ends the process without Python's own farewell, where threads that are still busy would abort it: those of
+    torch.distributed, of a run that went well, or those whose work was interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone

@@ -38,7 +38,7 @@ def command(**arguments: Any) -> None:
         return
     clips = video.clips_of(arguments["inputs"])
     spec = options.given(DetectSpec, arguments)
-    runner.check_output(arguments["inputs"], arguments["output"])
+    runner.check_output((*arguments["inputs"], *spec.files), arguments["output"])
     outcome = runner.run(
         Stage("detect", video.detect_clips),
         clips,

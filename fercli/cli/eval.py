@@ -9,7 +9,7 @@ from ..errors import SOME_ROWS_FAILED, UsageError
 from ..learn import ranks
 from ..models.shipped import model_path
 from ..stages import gate, predict, report, runner
-from ..stages.answers import check_distinct, rows_of
+from ..stages.answers import check_distinct, labels_of, rows_of
 from ..stages.evaluate import EvalSpec, Evaluation
 from ..stages.further import evaluate_with_heads
 from ..store import open_store, temporary_folder
@@ -76,9 +76,10 @@ def _labelled_first(
         model, path = model_path(model), f"{folder}/predictions.h5"
         chosen, split = rows_of(data, spec.split)  # this, and what the gates need, before the work and not after
         check_distinct(data, chosen)
+        shown = labels_of(data, chosen)
         old = gate.read_baseline(spec.baseline, split)
         with open_store(model, "model") as loaded:
-            gate.check_classes(spec.min, loaded.classes)
+            gate.check_before(spec, old, data.name, split, loaded.classes, shown)
         settings = predict.PredictSpec(
             split=None if split == "all" else split,
             keep="largest",

@@ -27,8 +27,8 @@ _KINDS = ("samples", "predictions", "model")
 @click.option("--json", "as_json", is_flag=True, help="Print all facts, or with --history that, as JSON.")
 @options.console
 def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, verify: bool, as_json: bool) -> None:
-    """Show what a store holds: rows, classes, columns, and the stages that made it. The model that comes with fercli is
-    default.
+    """Show what a store holds: rows, classes, columns, and the stages that made it. Several count as one table of rows.
+    The model that comes with fercli is default.
 
     \b
       fer info faces.h5

@@ -32,7 +32,7 @@ def command(sources: tuple[str, ...], files_from: str | None, null: bool, **argu
     """
     console = click.get_current_context().find_object(Console)
     spec, found = options.given(IngestSpec, arguments), resolve(sources, files_from, null)
-    runner.check_output(sources, arguments["output"])
+    runner.check_output((*sources, files_from, *spec.files), arguments["output"])
     outcome = runner.run(
         runner.Stage("ingest", run),
         found,

@@ -1,6 +1,7 @@
 """Every option that more than one command has, declared once; and a stage's own options, taken from its Spec."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -35,6 +36,10 @@ quiet = _flag("-q", "--quiet", sets="quiet", help="No summary and no notes.")
 verbose = _flag("-v", "--verbose", sets="verbose", help="Name every row that failed, not only the first few.")
 debug = _flag("--debug", sets="debug", help="Show the traceback of an error.")
 machine = _flag("--json", sets="machine", help="End with a summary in JSON on standard error.")
+
+
+#: What the metavars of settings that are paths have in them.
+_PATH = re.compile(r"FILE|OUT|DIR|\.h5")
 
 
 def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -156,7 +161,7 @@ def _spec_option(field: dataclasses.Field) -> Callable[[Command], Command]:
         multiple=is_multiple(field),
         default=None,
         metavar=facts["metavar"],
-        shell_complete=files if facts["metavar"] == "FILE" else None,
+        shell_complete=files if _PATH.search(facts["metavar"] or "") else None,
         help=_help(field),
     )
 

@@ -68,7 +68,7 @@ def command(
     spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
     form = form or _form_of(wanted.resume or output)
     runner.check_files((*inputs, files_from) if inputs or files_from else ("-",))
-    runner.check_output((*inputs, model), output, binary=form == "store")
+    runner.check_output((*inputs, model, files_from, *spec.files), output, binary=form == "store")
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with opened(inputs, files_from, null) as src:
@@ -81,6 +81,7 @@ def command(
         if form == "store":
             outcome = predict.store(src, model, output, spec, log, force=force, dry_run=arguments["dry_run"])
         elif arguments["dry_run"]:
+            labelling.check(src, output, wanted, force)
             predict.Predictor.load(model, spec)  # which says what is wrong with it
             outcome = runner.Outcome("predict", output, dry_run=True)
         else:

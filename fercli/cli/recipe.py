@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import models
 from ..errors import FerError
@@ -16,6 +17,12 @@ from ..store import temporary_folder
 from ..text import printable
 from . import options
 from .console import Console
+
+
+def _recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete the names of recipes, and those of files."""
+    known = [CompletionItem(name) for name in recipe.names() if name.startswith(incomplete)]
+    return known or options.files(ctx, parameter, incomplete)
 
 
 @click.group("recipe")
@@ -36,6 +43,7 @@ def command() -> None:
 @options.console
 def list_recipes(as_json: bool) -> None:
     """List the recipes, with the figures that their papers report."""
+    _begin("list")
     rows = [_facts(recipe.load(name)) for name in recipe.names()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -48,7 +56,7 @@ def list_recipes(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", metavar="NAME|FILE", shell_complete=_recipes)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every default filled in.")
 @options.console
 def show(name: str, as_json: bool) -> None:
@@ -82,10 +90,13 @@ def _path(name: str) -> str:
 
 
 @command.command("run")
-@click.argument("name", metavar="NAME|FILE")
-@click.option("--data", "sources", multiple=True, required=True, metavar="SOURCE", help="Data to read; repeatable.")
+@click.argument("name", metavar="NAME|FILE", shell_complete=_recipes)
 @click.option(
-    "-o", "--output", "folder", metavar="FOLDER", callback=options.given_value,
+    "--data", "sources", multiple=True, required=True, metavar="SOURCE", shell_complete=options.files,
+    help="Data to read; repeatable.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", "folder", metavar="FOLDER", shell_complete=options.files, callback=options.given_value,
     help="Folder for the stores of all stages. [default: the recipe's name, or that of FILE without .toml]",
 )  # fmt: skip
 @click.option(

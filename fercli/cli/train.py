@@ -22,6 +22,7 @@ from .stage import run_stage
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
+    shell_complete=options.files,
     callback=options.given_value,
     help="Take the settings of a recipe; those given here go before it.",
 )

@@ -137,13 +137,21 @@ def open_archive(path: str) -> Archive | None:
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
-        name = info.filename.replace("\\", "/")  # some Windows tools write the wrong separator
+        name = _name(info).replace("\\", "/")  # some Windows tools write the wrong separator
         target = ""
         if stat.S_ISLNK(info.external_attr >> 16):
             with archive.open(info) as file:
                 target = posixpath.join(posixpath.dirname(name), os.fsdecode(file.read(4096)))
         if not info.is_dir() or _is_outside(name):
             yield Member(name, info.file_size, partial(_open_unlocked, archive, info), target)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """A member's name. Info-ZIP writes UTF-8 without the flag that says so, which Python takes for code page 437."""
+    if not info.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            return info.filename.encode("cp437").decode("utf-8")
+    return info.filename
 
 
 def _open_unlocked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:

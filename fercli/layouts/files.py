@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ..errors import DataError
+from ..store import opened
 
 #: A file above this size is not read into memory: no photo is that large.
 MAX_FILE = 1 << 30
 #: What the names of photos end in.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+#: What the names of photos in formats that are not read end in: those of phones, the web and cameras.
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _CHUNK = 1 << 20
 _LINES = 4 << 20  # bytes that are cut into lines at a time
@@ -114,13 +117,14 @@ class Drawn(Source):
         return hashlib.blake2b(self.path.encode(), digest_size=16).hexdigest()
 
 
-class StandardInput(Source):
-    """One photo on standard input."""
+class Piped(Source):
+    """One photo out of a pipe: standard input, or one that is named."""
 
     flat = True
 
-    def __init__(self) -> None:
-        super().__init__("standard input")
+    def __init__(self, path: str) -> None:
+        super().__init__("standard input" if path == "-" else path)
+        self._named = path
         self._data: bytes | None = None
 
     def names(self) -> list[str]:
@@ -128,7 +132,8 @@ class StandardInput(Source):
 
     def read(self, name: str) -> bytes:
         if self._data is None:  # it can be read once, and pictures of it read it again
-            self._data = sys.stdin.buffer.read()
+            with contextlib.nullcontext(sys.stdin.buffer) if self._named == "-" else opened(self._named) as file:
+                self._data = file.read()
         return self._data
 
     def digest(self, names: Iterable[str] = ()) -> str:

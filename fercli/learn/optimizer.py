@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-NAMES = ("sgd", "nesterov", "adam", "adamw")
-
 
 def make_optimizer(
     name: str,
@@ -17,7 +15,7 @@ def make_optimizer(
     beta2: float,
     weight_decay: float,
 ) -> torch.optim.Optimizer:
-    """The optimiser `name`, of NAMES.
+    """The optimiser `name`: sgd, nesterov, adam or adamw.
 
     `momentum` is that of sgd and nesterov and the first beta of adam and adamw, `beta2` their second.
     """

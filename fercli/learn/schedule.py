@@ -2,7 +2,6 @@
 
 import math
 
-SCHEDULES = ("constant", "cosine", "onecycle")
 _RISE = 0.3  # share of the steps in which a cycle rises
 _START = 1 / 25  # of the peak, where it begins
 

@@ -27,6 +27,8 @@ MAX_PIXELS = 120_000_000
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
+#: Brands of ISO media files that hold a photo (ISO/IEC 23008-12).
+_OF_PHONES = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"avif": "AVIF"}
 _CUT_OFF = "the image is cut off before its end"
 
 
@@ -125,6 +127,8 @@ def _format(data: bytes) -> str:
         return "WebP"
     if data[:2] == b"BM":
         return "BMP"
+    if data[4:8] == b"ftyp" and data[8:12] in _OF_PHONES:
+        raise DataError(f"{_OF_PHONES[data[8:12]]} images are not read: convert it to JPEG")
     raise DataError("the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image")
 
 

@@ -62,18 +62,27 @@ def answers_from(predictions: Reader, split: str | None) -> Answers:
     several splits, for a figure over training and test rows together is no figure of either; and as `check_distinct`.
     """
     name = predictions.name
-    for column, remedy in (
-        ("predicted", "make predictions with fer predict, or name the model: fer eval -m MODEL DATA"),
-        ("label", "there is nothing to compare the predictions with"),
-    ):
-        if column not in predictions.columns:
-            raise DataError(f"{name} has no column {column}: {remedy}")
+    if "predicted" not in predictions.columns:
+        remedy = "make predictions with fer predict, or name the model: fer eval -m MODEL DATA"
+        raise DataError(f"{name} has no column predicted: {remedy}")
+    _check_labels(predictions)
     chosen, split = rows_of(predictions, split)
     check_distinct(predictions, chosen)
     optional = ("probability", "seen", "fold", *IDENTITIES)
     present = {column: predictions.column(column)[chosen] for column in optional if column in predictions.columns}
     label, predicted = (predictions.column(column)[chosen] for column in ("label", "predicted"))
     return Answers(name, split, predictions.classes, label, predicted, **present)
+
+
+def labels_of(data: Reader, chosen: np.ndarray) -> set[str]:
+    """What the rows that are chosen (N,) bool are labelled as. DataError: the store has no labels."""
+    _check_labels(data)
+    return {data.classes[code] for code in np.unique(data.column("label")[chosen]) if code >= 0}
+
+
+def _check_labels(data: Reader) -> None:
+    if "label" not in data.columns:
+        raise DataError(f"{data.name} has no column label: there is nothing to compare the predictions with")
 
 
 def rows_of(predictions: Reader, split: str | None) -> tuple[np.ndarray, str]:

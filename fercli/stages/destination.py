@@ -5,55 +5,62 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import FerError
 from ..store import replacing, to_stdout
 from ..text import counted
 from .runner import Log, Outcome
 
 
 @contextmanager
-def interrupts_told(output: str, resume: str | None, can_go_on: bool, outcome: Outcome, log: Log) -> Iterator[None]:
-    """Notes, where an interrupt ends the run, what became of the file of rows, and how to go on.
+def early_end_told(output: str, resume: str | None, can_go_on: bool, outcome: Outcome, log: Log) -> Iterator[None]:
+    """Notes, where an interrupt or an error ends the run, what became of the file of rows, and how to go on.
 
     `resume` is the file that is gone on with; `can_go_on` says whether rows of this run could be.
     """
     free = _is_free(output)
     try:
         yield
-    except KeyboardInterrupt:
-        rows = counted(outcome.rows, "row")
-        if resume:
-            log.note(f"interrupted: {rows} of this run went to {resume}: the same command goes on")
-        elif output != "-" and not free:
-            hint = "; --resume FILE keeps rows as they come" if can_go_on else ""
-            log.note(f"interrupted: {output} is left as it was, without the {rows} so far{hint}")
-        elif output != "-" and not _is_free(output):
-            hint = f": --resume {output} goes on" if can_go_on else ""
-            log.note(f"interrupted: {output} has the {rows} so far{hint}")
-        elif output != "-":
-            log.note(f"interrupted: {output} was not written")
+    except (KeyboardInterrupt, FerError) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if (resume or output != "-") and (outcome.rows or interrupted):
+            told = _told(output, resume, can_go_on, counted(outcome.rows, "row"), free)
+            log.note(f"{'interrupted' if interrupted else 'ended early'}: {told}")
         raise
+
+
+def _told(output: str, resume: str | None, can_go_on: bool, rows: str, free: bool) -> str:
+    """Where the rows so far are, if anywhere, and what goes on."""
+    if resume:
+        return f"{rows} of this run went to {resume}: the same command goes on"
+    if not free:
+        hint = "; --resume FILE keeps rows as they come" if can_go_on else ""
+        return f"{output} is left as it was, without the {rows} so far{hint}"
+    if _is_free(output):
+        return f"{output} was not written"
+    hint = f": --resume {output} goes on" if can_go_on else ""
+    return f"{output} has the {rows} so far{hint}"
 
 
 @contextmanager
 def destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], None]]:
     """What writes lines to a file, or at once to standard output.
 
-    The file takes its place when all is done. After an interrupt it does so with the rows so far, where that replaces
-    nothing.
+    The file takes its place when all is done. After an interrupt or an error it does so with the rows so far, where
+    that replaces nothing.
     """
     if output == "-":
         yield to_stdout
         return
-    free, interrupt = _is_free(output), None
+    free, end = _is_free(output), None
     with replacing(Path(output)) as part, open(part, "wb") as file:
         try:
             yield file.write
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, FerError) as error:  # none that came of writing the file: those are the system's
             if not (free and outcome.rows):
                 raise
-            interrupt = error
-    if interrupt:
-        raise interrupt
+            end = error
+    if end:
+        raise end
 
 
 def while_read(write: Callable[[bytes], None], log: Log) -> Callable[[bytes], None]:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..ops.geometry import face
 from ..ops.image import decode, digest, to_gray
 from ..ops.parallel import ordered_map
 from ..spec import Spec, option
-from ..store import Block, Reader, Writer, take
+from ..store import Block, Reader, Writer, opened, take
 from .dense import GRADIENTS
 from .runner import Log
 
@@ -183,7 +182,8 @@ def weights_digest(spec: SearchSpec) -> list[str]:
     if spec.weights is None:
         return []
     try:
-        return [hashlib.sha256(Path(spec.weights).read_bytes()).hexdigest()]
+        with opened(spec.weights) as file:
+            return [hashlib.sha256(file.read()).hexdigest()]
     except OSError as error:
         raise DataError(f"{spec.weights} cannot be read: {error.strerror}") from error
 

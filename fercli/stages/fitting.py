@@ -76,7 +76,10 @@ def translated(model: "Model", src: Reader) -> np.ndarray:
     try:
         known = labels.translation([src.classes[code] for code in shown], model.classes)
     except DataError as error:
-        raise DataError(f"{src.name} has labels that the model does not know: {error}") from None
+        raise DataError(
+            f"{src.name} has labels that the model does not know: {error}; label the photos themselves, whose labels "
+            f"nobody asks for, or train a model on such faces"
+        ) from None
     where = np.full(len(src.classes) + 1, -1, np.int16)  # the last for -1, unlabelled
     where[shown] = known
     return where[label]

@@ -100,15 +100,11 @@ def _check_minimum(evaluation: Evaluation, name: str, bound: float, bound_text: 
 
 def _figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
     """A metric by name, and the rows that it is over. DataError where rows of a class are missing for it."""
+    where, support = _told_split(evaluation.split), evaluation.per_class.support
+    shown = {one for one, count in zip(evaluation.classes, support, strict=True) if count}
+    _check_rows(name, evaluation.classes, shown, where)
     if name not in METRICS:
         return _class_figure(evaluation, name)
-    where, support = _told_split(evaluation), evaluation.per_class.support
-    missing = [one for one, count in zip(evaluation.classes, support, strict=True) if not count]
-    if missing and name in _MEANS_OVER_CLASSES:
-        raise DataError(
-            f"{name} cannot be judged: it is a mean over classes, and {where} has no row labelled "
-            f"{' or '.join(map(repr, missing))}; gate on accuracy or on the f1.CLASS of the others"
-        )
     if name != "accuracy_unseen":
         return METRICS[name](evaluation), _told_rows(evaluation)
     if evaluation.leaked is None:
@@ -121,26 +117,40 @@ def _figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
 
 def _class_figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
     metric, _, label = name.partition(".")  # parse_minimum has checked the metric
-    _check_class(name, evaluation.classes)
-    index, table, where = evaluation.classes.index(label), evaluation.per_class, _told_split(evaluation)
+    index, table, where = evaluation.classes.index(label), evaluation.per_class, _told_split(evaluation.split)
     support = int(table.support[index])
-    if not support:
-        raise DataError(f"{name} cannot be judged: {where} has no row labelled {label!r}")
     return float(getattr(table, metric)[index]), f"{where} ({support:,} rows of {label!r})"
 
 
-def check_classes(minimums: Iterable[str], classes: Sequence[str]) -> None:
-    """Raises UsageError for a "METRIC=BOUND" of a class that a model does not know: before it labels, not after."""
-    for name, _, _ in map(parse_minimum, minimums):
-        if name not in METRICS:
-            _check_class(name, classes)
+def check_before(
+    spec: EvalSpec, old: Evaluation | None, name: str, split: str, classes: Sequence[str], shown: set[str]
+) -> None:
+    """Raises what `judge` would, as far as it shows before a model of these `classes` labels a store, not after.
+
+    `name` and `split` are the store's, and `shown` the labels that its rows have.
+    """
+    for metric, _, _ in map(parse_minimum, spec.min):
+        _check_rows(metric, classes, shown, _told_split(split))
+    if old is not None:
+        _check_alike(name, split, classes, old)
 
 
-def _check_class(name: str, classes: Sequence[str]) -> None:
-    metric, _, label = name.partition(".")
-    if label not in classes:
-        known = [f"{metric}.{one}" for one in classes]
-        raise UsageError(f"--min {name}: there is no class {label!r}; {nearest(name, known)}")
+def _check_rows(name: str, classes: Sequence[str], shown: set[str], where: str) -> None:
+    """Raises where a metric is of a class that there is not, UsageError, or that no row is labelled as, DataError."""
+    if name in _MEANS_OVER_CLASSES:
+        missing = [one for one in classes if one not in shown]
+        if missing:
+            raise DataError(
+                f"{name} cannot be judged: it is a mean over classes, and {where} has no row labelled "
+                f"{' or '.join(map(repr, missing))}; gate on accuracy or on the f1.CLASS of the others"
+            )
+    elif name not in METRICS:
+        metric, _, label = name.partition(".")
+        if label not in classes:
+            known = [f"{metric}.{one}" for one in classes]
+            raise UsageError(f"--min {name}: there is no class {label!r}; {nearest(name, known)}")
+        if label not in shown:
+            raise DataError(f"{name} cannot be judged: {where} has no row labelled {label!r}")
 
 
 def check_baseline(evaluation: Evaluation, old: Evaluation, max_drop: float, alpha: float = 0.05) -> Verdict:
@@ -210,14 +220,7 @@ def _right(answers: Answers, keys: list[tuple[bytes, str]]) -> Counter:
 
 def _check_same(new: Evaluation, old: Evaluation) -> None:
     """Raises DataError unless both are of one split, the same classes, and rows that can be and are the same."""
-    if new.split != old.split:
-        raise DataError(
-            f"{old.name} is of {_told_split(old)} and {new.name} of {_told_split(new)}: choose one with --split"
-        )
-    differing = sorted(set(new.classes) ^ set(old.classes))
-    if differing:
-        named = ", ".join(map(repr, differing))
-        raise DataError(f"{new.name} and {old.name} have different classes: {named} only in one of them")
+    _check_alike(new.name, new.split, new.classes, old)
     common = [name for name in IDENTITIES if name in new.fingerprints and name in old.fingerprints]
     if not common:
         raise DataError(
@@ -233,12 +236,24 @@ def _check_same(new: Evaluation, old: Evaluation) -> None:
         )
 
 
-def _told_split(evaluation: Evaluation) -> str:
-    return "the whole store" if evaluation.split == "all" else evaluation.split
+def _check_alike(name: str, split: str, classes: Sequence[str], old: Evaluation) -> None:
+    """Raises DataError unless the baseline is of this split and these classes; `name` is the new one's."""
+    if split != old.split:
+        raise DataError(
+            f"{old.name} is of {_told_split(old.split)} and {name} of {_told_split(split)}: choose one with --split"
+        )
+    differing = sorted(set(classes) ^ set(old.classes))
+    if differing:
+        named = ", ".join(map(repr, differing))
+        raise DataError(f"{name} and {old.name} have different classes: {named} only in one of them")
+
+
+def _told_split(split: str) -> str:
+    return "the whole store" if split == "all" else split
 
 
 def _told_rows(evaluation: Evaluation) -> str:
-    return f"{_told_split(evaluation)} ({evaluation.rows:,} rows)"
+    return f"{_told_split(evaluation.split)} ({evaluation.rows:,} rows)"
 
 
 def _digits(figure: float, bound: float, decimals: int = 4) -> str:

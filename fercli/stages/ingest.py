@@ -189,6 +189,10 @@ def _part(source: Source, spec: IngestSpec) -> _Part:
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)
     if isinstance(plan, Listing) and not plan.records and not plan.failures:
+        if type(source) is SingleFile and spec.layout == AUTO:
+            raise DataError(
+                f"{source.path} is no photo, archive or csv of a data set that is known: fer ingest -h lists these"
+            )
         raise DataError(f"{source.path} holds no photos of the layout {layout.NAME} ({layout.TITLE})")
     return _Part(source, layout, plan)
 

@@ -17,19 +17,19 @@ from ..learn import ranks
 from ..store import Block, Reader, block_rows
 from ..text import counted
 from . import contact
-from .annotate import Pictures
+from .annotate import MARK, Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
-from .destination import destination, interrupts_told, while_read
+from .destination import destination, early_end_told, while_read
 from .faces import Batch, Photo, Unique, photos_in, relative
 from .film import films
-from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in
+from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in, made_in
 from .predict import Predictor, PredictSpec
 from .remaining import compared, remaining_clips, remaining_photos
 from .resume import Appended
 from .rows import rows, text_of
 from .runner import Log, Outcome
-from .sorting import Sorted
+from .sorting import RECORD, Sorted
 
 
 def write_rows(
@@ -49,13 +49,13 @@ def write_rows(
 
     What is made of a photo is there before its rows are.
     """
-    _check(src, output, wanted, force)
+    check(src, output, wanted, force)
     outcome = Outcome("predict", wanted.resume or output, failures=log.failures, facts=log.facts)
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
         return outcome
     can_go_on = not _needs_all(src, wanted)
-    with interrupts_told(output, wanted.resume, can_go_on, outcome, log), ExitStack() as stack:
+    with early_end_told(output, wanted.resume, can_go_on, outcome, log), ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(destination(output, outcome))
         predictor = Predictor.load(model, spec)
         others, file = _others(src, output, wanted, predictor, log, force), None
@@ -92,7 +92,7 @@ def _help(src: Reader | Sequence[Source], model: str, spec: PredictSpec, wanted:
     deque(blocks, maxlen=0)  # runs it: it yields nothing here
 
 
-def _check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, force: bool) -> None:
+def check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, force: bool) -> None:
     """Raises before any work for outputs that cannot be."""
     if wanted.sort_by and not wanted.sort_into:
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
@@ -138,11 +138,14 @@ def _needs_all(src: Reader | Sequence[Source], wanted: OutputSpec) -> str:
 def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:
     """The photos to label, without those that earlier runs have written; told to `log`. UsageError: no others."""
     own = [path for path in (*wanted.folders.values(), wanted.contact_sheet) if path]
-    given = left_out = 0
+    older = [path for path in made_in(sources, (MARK, RECORD)) if not any(lies_in(path, folder) for folder in own)]
+    given = left_out = made_earlier = 0
     for photo in photos_in(sources):
         given += 1
         if photo.path and any(lies_in(photo.path, path) for path in own):
             left_out += 1
+        elif photo.path and any(lies_in(photo.path, path) for path in older):
+            made_earlier += 1
         else:
             yield photo
     where = f"in {' and '.join(own)}, where this run writes"
@@ -150,6 +153,11 @@ def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = Non
         raise UsageError(f"all photos lie {where}: name another place for that")
     if left_out and log:
         log.note(f"{counted(left_out, 'photo')} {where}, left out")
+    if made_earlier and log:
+        log.note(
+            f"{counted(made_earlier, 'photo')} in {' and '.join(older)}, where an earlier run wrote, left out: "
+            f"name such a folder itself to label what is in it"
+        )
 
 
 def _batches(

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 from ..errors import DataError, UsageError
 from ..layouts import Source
-from ..layouts.files import StandardInput
+from ..layouts.files import Piped
 from ..layouts.video import is_clip, is_video, open_clip
 from ..store import Reader, is_store, open_store
+from ..store import opened as opened_file
 from .ingest import resolve
 
 #: Names up to this many are told one by one, and of more than MANY that no pattern matches only so many.
@@ -30,7 +31,8 @@ def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterato
         _refuse_others(clips, paths, files_from, "a video" if is_video(clips[0]) else "a camera")
         yield [open_clip(path) for path in clips]
     elif not stores:
-        yield [StandardInput()] if paths == ["-"] else resolve(paths, files_from, null)
+        alone = len(paths) == 1 and not files_from and (paths == ["-"] or _is_pipe(paths[0]))
+        yield [Piped(paths[0])] if alone else resolve(paths, files_from, null)
     else:
         _refuse_others(stores, paths, files_from, "a store")
         with open_store(stores) as src:
@@ -88,17 +90,15 @@ def _is_store(path: str) -> bool:
             raise UsageError("standard input is a terminal: name photos, a folder or a store")
         head = sys.stdin.buffer.peek(8)[:8]
         return not head or is_store(head)
-    if stat.S_ISFIFO(_mode(path)):  # <(fer ...) of the shell; what comes out of it can be read once
-        return True
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not _is_pipe(path):
         return False
-    with open(path, "rb") as file:
+    with opened_file(path) as file:
         return is_store(file.read(8))
 
 
-def _mode(path: str) -> int:
-    """The kind of what is at a path; 0 where nothing is."""
+def _is_pipe(path: str) -> bool:
+    """Whether a path is that of a pipe, as <(fer ...) of the shell is."""
     try:
-        return os.stat(path).st_mode
+        return stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError):
-        return 0
+        return False

@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -107,7 +107,10 @@ def prepare(folder: str, flag: str) -> Path:
 
 
 def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
-    """Raises UsageError where an input folder is, or lies in, a folder that is to be filled."""
+    """Raises UsageError where an input folder is or lies in a folder that is to be filled, or two of those are one."""
+    places = {os.path.realpath(folder) for folder in folders.values()}
+    if len(places) < len(folders):
+        raise UsageError(f"{' and '.join(folders)} would mix in {places.pop()}: name two folders")
     for flag, folder in folders.items():
         for source in sources:
             if isinstance(source, Folder) and lies_in(source.path, folder):
@@ -115,6 +118,18 @@ def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
                     f"{flag} {folder} would mix with the photos of {source.path}: "
                     f"name a folder of its own, such as {os.path.join(folder, flag.removeprefix('--'))}"
                 )
+
+
+def made_in(sources: Sequence[Source], marks: Sequence[str]) -> list[str]:
+    """The folders inside folders of photos that hold one of these files, by which runs mark what they have made."""
+    inside = {
+        os.path.join(source.path, folder)
+        for source in sources
+        if isinstance(source, Folder)
+        for folder in {parent.as_posix() for name in source.photos for parent in PurePosixPath(name).parents}
+        if folder != "."
+    }
+    return sorted(path for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks))
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,9 @@ def store(
     dry_run: bool = False,
 ) -> Outcome:
     """Writes a store of predictions for the rows of a store, or for photos, in the classes of the model."""
+    if spec.detector == AUTO and not (isinstance(src, Reader) and "encoded" not in src.columns):
+        spec = replace(spec, detector=detectors.best())  # by its name, so that another one makes the store anew
+        log.note(f"faces are found with {spec.detector}")
     with open_store(model, "model") as found:  # to the end: what answers is what the digest is of
 
         def digests() -> list[str]:

@@ -133,7 +133,7 @@ def run_on_stores(
 ) -> Outcome:
     """Runs a stage over the rows of one store or several ("-": standard input) and commits its store to `output`."""
     check_files(inputs)
-    check_output(inputs, output)
+    check_output([*inputs, *spec.files], output)
     with open_store(inputs, stage.reads) as src:
         return run(
             stage, src, output, spec, log,
@@ -219,7 +219,7 @@ def check_files(inputs: Sequence[str | None]) -> None:
         ranks.check_alone("reading standard input", "write it to a file first, and name that")
 
 
-def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> None:
+def check_output(inputs: Sequence[str | None], output: str, binary: bool = True) -> None:
     """Raises before any work: an output that is also an input, that is named as a photo or a video is, that cannot be
     written, or a terminal for a store.
     """
@@ -231,10 +231,15 @@ def check_output(inputs: Sequence[str], output: str, binary: bool = True) -> Non
             check_stdout()
         return
     for name in inputs:
-        if name != "-" and os.path.exists(name) and os.path.exists(output) and os.path.samefile(name, output):
+        if name not in (None, "-") and are_one(name, output):
             raise UsageError(f"{output} is both input and output: name another file with -o")
     if is_image(output) or is_video(output):  # as the first of *.jpg behind -o is
         raise UsageError(
             f"{output} has the name of a photo or video, and what is written is neither: name it otherwise"
         )
     check_writable(Path(output))
+
+
+def are_one(path: Path | str, other: Path | str) -> bool:
+    """Whether two paths lead to one file or folder."""
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)

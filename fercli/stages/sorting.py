@@ -14,7 +14,7 @@ from ..text import counted
 from .faces import Photo, told_apart
 from .outputs import Labelled, Output, prepare
 from .rows import NO_FACE, UNSURE
-from .runner import Log
+from .runner import Log, are_one
 
 FLAG = "--sort-into"
 NONE, UNREADABLE = "no-face", "unreadable"
@@ -92,7 +92,7 @@ class Sorted(Output):
         for name in names:
             for other in self._record.folders(name) - {folder}:
                 target = self._folder / other / name
-                apart = not _is_one(target.parent, self._folder / folder)  # not so Happy and happy on some systems
+                apart = not are_one(target.parent, self._folder / folder)  # not so Happy and happy on some systems
                 if apart and _is_of(photo, data, target):
                     target.unlink()
                     self._record.write(other, name, False)
@@ -157,12 +157,7 @@ def _is_of(photo: Photo, data: bytes, target: Path) -> bool:
         return bool(photo.path) and os.readlink(target) == os.path.abspath(photo.path)
     if not _holds(target, data):
         return False
-    return not photo.path or not _is_one(target, photo.path) or target.stat().st_nlink > 1
-
-
-def _is_one(path: Path, other: Path | str) -> bool:
-    """Whether two paths lead to one file or folder."""
-    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+    return not photo.path or not are_one(target, photo.path) or target.stat().st_nlink > 1
 
 
 def _holds(target: Path, data: bytes) -> bool:

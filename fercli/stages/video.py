@@ -14,7 +14,7 @@ from ..errors import DataError, DeviceGone, UsageError
 from ..interrupts import Pace
 from ..layouts import Source
 from ..layouts.archive import Archive
-from ..layouts.files import Folder, is_image
+from ..layouts.files import UNREAD_SUFFIXES, Folder, is_image
 from ..layouts.video import Clip, Frame, is_clip, is_video, open_clip
 from ..ops.parallel import buffered
 from ..store import Block, Writer, objects
@@ -99,8 +99,15 @@ def clips_of(paths: Sequence[str]) -> list[Clip]:
 
 
 def tell_left_out(sources: Iterable[Source], log: Log) -> None:
-    """Notes the videos that lie among photos, which are not labelled with them: their rows have other columns."""
+    """Notes what lies among photos and is not labelled with them: videos, whose rows have other columns, and photos in
+    formats that are not read.
+    """
     for source in sources:
+        unread = [name for name in source.names() if name.lower().endswith(UNREAD_SUFFIXES)]
+        if unread and not source.flat:
+            endings = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in unread}))
+            told = f"{counted(len(unread), 'photo')} in a format that is not read ({endings})"
+            log.note(f"{source.path} holds {told}, left out: convert to JPEG what is to be labelled")
         videos = [name for name in source.names() if is_video(name)] if isinstance(source, Folder | Archive) else []
         if videos:
             root = source.path.rstrip("/")

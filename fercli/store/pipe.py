@@ -18,7 +18,7 @@ STDIN = "standard input"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Where the superblock says how long the file is, by the superblock's version (HDF5 File Format Specification, II.A).
 _LENGTH_AT = {0: 40, 1: 44, 2: 28, 3: 28}
-#: What came out of named pipes, by path, device and inode.
+#: What came out of named pipes and standard input ("-"), by path, device and inode.
 _copies: dict[tuple[str, int, int], BinaryIO] = {}
 
 
@@ -125,15 +125,21 @@ def opened(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """
     status = os.stat(path)
     pipe = (path, status.st_dev, status.st_ino)
+    if pipe in _copies:
+        return _copied(None, pipe)
+    file = open(path, "rb", buffering=0)  # noqa: SIM115 - returned open
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    with file:
+        return _copied(file, pipe)
+
+
+def _copied(stream: BinaryIO | None, pipe: tuple[str, int, int]) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The copy of a pipe, made of its `stream` where there is none yet, from its beginning."""
     if pipe not in _copies:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - returned open
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        with file:
-            _copies[pipe] = _spooled(file)
-    copy = _copies[pipe]
-    copy.seek(0)
-    return contextlib.nullcontext(copy)
+        _copies[pipe] = _spooled(stream)
+    _copies[pipe].seek(0)
+    return contextlib.nullcontext(_copies[pipe])
 
 
 def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
@@ -143,9 +149,10 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     if sys.stdin.isatty():
         raise UsageError("standard input is a terminal: name a store, or pipe one in")
     stream = sys.stdin.buffer
-    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode):
         return open(stream.fileno(), "rb", buffering=0, closefd=False)
-    return _spooled(stream)
+    return _copied(stream, ("-", status.st_dev, status.st_ino))
 
 
 def _spooled(stream: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:

@@ -595,6 +595,18 @@ def test_progress_is_for_terminals(stores, tmp_path):
     assert shown == ""
 
 
+def wait_for_waiting(child):
+    """Until a command answers signals and, some time later, uses the processor no more: it waits for its input."""
+    used = None
+    while child.poll() is None:
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        answers = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1
+        before, used = used, Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        if answers and used == before:
+            return
+        time.sleep(0.7)
+
+
 @pytest.mark.parametrize(
     ("number", "told"),
     [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
@@ -605,7 +617,7 @@ def test_an_interrupt(command, number, told):
         [*COLD, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(1.5)  # it waits for its input
+    wait_for_waiting(child)
     child.send_signal(number)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out, err) == (128 + number, "", f"\nfer {command}: error: {told}\n")
@@ -615,7 +627,7 @@ def test_two_interrupts_that_come_together_are_one():
     child = subprocess.Popen(
         [*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.5)  # it waits for its input
+    wait_for_waiting(child)
     child.send_signal(signal.SIGINT)
     time.sleep(0.005)
     child.send_signal(signal.SIGINT)
@@ -626,7 +638,7 @@ def test_two_interrupts_that_come_together_are_one():
 def test_the_exit_code_where_nothing_can_be_told():
     with open("/dev/full", "w") as full:
         child = subprocess.Popen([*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=full)
-    time.sleep(1.5)  # it waits for its input
+    wait_for_waiting(child)
     child.send_signal(signal.SIGHUP)
     child.communicate(timeout=30)
     assert child.returncode == 128 + signal.SIGHUP

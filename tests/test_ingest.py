@@ -283,9 +283,11 @@ def test_places_without_photos(tmp_path: Path):
     folder = plant(tmp_path / "d", {"notes.txt": "no photo"})
     title = "photos in class sub-folders, or flat and unlabelled; train/, val/, test/ above them if present"
     assert refusal(tmp_path, folder) == f"{folder} holds no photos of the layout folder ({title})"
-    assert refusal(tmp_path, folder / "notes.txt").startswith(
-        f"{folder}/notes.txt holds no photos of the layout folder"
+    assert refusal(tmp_path, folder / "notes.txt") == (
+        f"{folder}/notes.txt is no photo, archive or csv of a data set that is known: fer ingest -h lists these"
     )
+    chosen = refusal(tmp_path, folder / "notes.txt", layout="folder")
+    assert chosen == f"{folder}/notes.txt holds no photos of the layout folder ({title})"
     told = refusal(tmp_path, tmp_path / "nowhere")
     assert told == f"{tmp_path}/nowhere: it cannot be read: No such file or directory"
     with pytest.raises(UsageError, match="there is nothing to ingest"):

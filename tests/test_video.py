@@ -389,7 +389,7 @@ def test_the_same_video_gives_the_same_bytes(tmp_path):
 def test_photos_that_are_not_read_are_told_of(tmp_path):
     heard = Notes()
     for name in ("a.jpg", "b.HEIC", "c.avif"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"photo")
     video.tell_left_out([Folder(str(tmp_path)), open_source(f"{tmp_path}/a.jpg")], Log("skip", heard))
     assert heard.notes == [
         f"{tmp_path} holds 2 photos in a format that is not read (.avif, .heic), left out: "

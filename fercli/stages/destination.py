@@ -10,17 +10,23 @@ from ..store import replacing, to_stdout
 from ..text import counted
 from .runner import Log, Outcome
 
+#: What may end a run early and leave the rows so far as they are; of a store an error may say that it has changed.
+ENDS = (KeyboardInterrupt, FerError)
+ENDS_OF_STORE = (KeyboardInterrupt,)
+
 
 @contextmanager
-def early_end_told(output: str, resume: str | None, can_go_on: bool, outcome: Outcome, log: Log) -> Iterator[None]:
-    """Notes, where an interrupt or an error ends the run, what became of the file of rows, and how to go on.
+def early_end_told(
+    output: str, resume: str | None, can_go_on: bool, ends: tuple[type[BaseException], ...], outcome: Outcome, log: Log
+) -> Iterator[None]:
+    """Notes, where something of `ends` ends the run, what became of the file of rows, and how to go on.
 
     `resume` is the file that is gone on with; `can_go_on` says whether rows of this run could be.
     """
     free = _is_free(output)
     try:
         yield
-    except (KeyboardInterrupt, FerError) as error:
+    except ends as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         if (resume or output != "-") and (outcome.rows or interrupted):
             told = _told(output, resume, can_go_on, counted(outcome.rows, "row"), free)
@@ -42,11 +48,13 @@ def _told(output: str, resume: str | None, can_go_on: bool, rows: str, free: boo
 
 
 @contextmanager
-def destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], None]]:
+def destination(
+    output: str, ends: tuple[type[BaseException], ...], outcome: Outcome
+) -> Iterator[Callable[[bytes], None]]:
     """What writes lines to a file, or at once to standard output.
 
-    The file takes its place when all is done. After an interrupt or an error it does so with the rows so far, where
-    that replaces nothing.
+    The file takes its place when all is done. Where something of `ends` ends the run, it does so with the rows so far,
+    if that replaces nothing.
     """
     if output == "-":
         yield to_stdout
@@ -55,7 +63,7 @@ def destination(output: str, outcome: Outcome) -> Iterator[Callable[[bytes], Non
     with replacing(Path(output)) as part, open(part, "wb") as file:
         try:
             yield file.write
-        except (KeyboardInterrupt, FerError) as error:  # none that came of writing the file: those are the system's
+        except ends as error:  # none that came of writing the file: those are the system's
             if not (free and outcome.rows):
                 raise
             end = error

@@ -20,7 +20,7 @@ from . import contact
 from .annotate import MARK, Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
-from .destination import destination, early_end_told, while_read
+from .destination import ENDS, ENDS_OF_STORE, destination, early_end_told, while_read
 from .faces import Batch, Photo, Unique, photos_in, relative
 from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in, made_in
@@ -43,9 +43,9 @@ def write_rows(
     *,
     force: bool = False,
 ) -> Outcome:
-    """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete, or at
-    an interrupt where nothing is there; one that is resumed grows. With `force` a contact sheet may replace any other
-    picture, and a film any other video.
+    """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete, or
+    where the run ends early and nothing is there; one that is resumed grows. With `force` a contact sheet may replace
+    any other picture, and a film any other video.
 
     What is made of a photo is there before its rows are.
     """
@@ -54,9 +54,9 @@ def write_rows(
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
         return outcome
-    can_go_on = not _needs_all(src, wanted)
-    with early_end_told(output, wanted.resume, can_go_on, outcome, log), ExitStack() as stack:
-        write = None if wanted.resume else stack.enter_context(destination(output, outcome))
+    can_go_on, ends = not _needs_all(src, wanted), ENDS_OF_STORE if isinstance(src, Reader) else ENDS
+    with early_end_told(output, wanted.resume, can_go_on, ends, outcome, log), ExitStack() as stack:
+        write = None if wanted.resume else stack.enter_context(destination(output, ends, outcome))
         predictor = Predictor.load(model, spec)
         others, file = _others(src, output, wanted, predictor, log, force), None
         for other in others:

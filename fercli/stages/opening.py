@@ -92,6 +92,8 @@ def _is_store(path: str) -> bool:
         return not head or is_store(head)
     if not os.path.isfile(path) and not _is_pipe(path):
         return False
+    if path.lower().endswith(".h5"):
+        return True  # which says what is wrong with it
     with opened_file(path) as file:
         return is_store(file.read(8))
 

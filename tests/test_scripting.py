@@ -259,6 +259,13 @@ def test_a_photo_comes_out_of_a_pipe(made: Path) -> None:
     assert row["probabilities"] == named["probabilities"]
 
 
+def test_a_pipe_among_photos_is_not_waited_for(made: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    done = shell(f"fer predict -q --detector none -m model.h5 photos/0.png {tmp_path}/pipe.jpg", made)
+    assert done.returncode == 4
+    assert [row["error"] for row in rows(done.stdout)] == [None, "it is not a regular file"]
+
+
 def test_weights_of_a_detector_come_out_of_a_pipe(made: Path) -> None:
     """The digest that the store records is that of what came."""
     told = shell("fer detect -q --detector mtcnn --weights <(cat model.h5) faces.h5 -o x.h5", made)

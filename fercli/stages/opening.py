@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from ..errors import DataError, UsageError
 from ..layouts import Source
-from ..layouts.files import Piped
+from ..layouts.files import Piped, is_image
 from ..layouts.video import is_clip, is_video, open_clip
 from ..store import Reader, is_store, open_store
 from ..store import opened as opened_file
@@ -90,7 +90,7 @@ def _is_store(path: str) -> bool:
             raise UsageError("standard input is a terminal: name photos, a folder or a store")
         head = sys.stdin.buffer.peek(8)[:8]
         return not head or is_store(head)
-    if not os.path.isfile(path) and not _is_pipe(path):
+    if not os.path.isfile(path) and (not _is_pipe(path) or is_image(path)):  # nobody may ever write to that
         return False
     if path.lower().endswith(".h5"):
         return True  # which says what is wrong with it

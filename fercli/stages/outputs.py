@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -122,13 +122,12 @@ def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
 
 def made_in(sources: Sequence[Source], marks: Sequence[str]) -> list[str]:
     """The folders inside folders of photos that hold one of these files, by which runs mark what they have made."""
-    inside = {
-        os.path.join(source.path, folder)
-        for source in sources
-        if isinstance(source, Folder)
-        for folder in {parent.as_posix() for name in source.photos for parent in PurePosixPath(name).parents}
-        if folder != "."
-    }
+    inside: set[str] = set()
+    for source in sources:
+        for folder in {os.path.dirname(name) for name in source.photos} if isinstance(source, Folder) else ():
+            while folder and (path := os.path.join(source.path, folder)) not in inside:
+                inside.add(path)
+                folder = os.path.dirname(folder)  # noqa: PLW2901 - its parents, up to the source
     return sorted(path for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks))
 
 

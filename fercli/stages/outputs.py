@@ -127,7 +127,7 @@ def made_in(sources: Sequence[Source], marks: Sequence[str]) -> list[str]:
         for folder in {os.path.dirname(name) for name in source.photos} if isinstance(source, Folder) else ():
             while folder and (path := os.path.join(source.path, folder)) not in inside:
                 inside.add(path)
-                folder = os.path.dirname(folder)  # noqa: PLW2901 - its parents, up to the source
+                folder = os.path.dirname(folder)
     return sorted(path for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks))
 
 

@@ -173,6 +173,7 @@ def test_a_killed_process_ends_the_run(data, tmp_path, victim):
             _, err = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
+    print(err)
     assert process.returncode == 1
     assert time.monotonic() - began < 25  # torchrun itself would wait 30 s for processes that do not end
     assert f"fer train: error: {ranks.LOST}" in said(err)

@@ -66,6 +66,10 @@ class Stages(click.Group):
         except BrokenPipeError:  # the reader, such as head, has all that it wanted
             drop_output()
             return 0
+        except click.UsageError as error:
+            if error.ctx is None and (name := ctx.invoked_subcommand):  # as of an option that lacks its value
+                error.ctx = click.Context(self.get_command(ctx, name), ctx, info_name=name)
+            raise
         except KeyboardInterrupt as error:  # before click tells of it on a terminal that may be gone
             say("")
             raise click.Abort from error

@@ -1,5 +1,6 @@
 """Where a store's bytes come from (a file, a redirected file, or a copy of a pipe, as HDF5 must seek) and go to."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -140,6 +141,12 @@ def _copied(stream: BinaryIO | None, pipe: tuple[str, int, int]) -> contextlib.A
         _copies[pipe] = _spooled(stream)
     _copies[pipe].seek(0)
     return contextlib.nullcontext(_copies[pipe])
+
+
+@atexit.register
+def _close_copies() -> None:
+    for copy in _copies.values():
+        copy.close()
 
 
 def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:

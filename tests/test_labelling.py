@@ -235,6 +235,14 @@ def test_what_an_earlier_run_made_is_no_photo(predict, photos, flag):
     assert len({row["source"] for row in predict(photos / "made")[1]}) == inside
 
 
+def test_photos_that_an_earlier_run_made_alone(predict, photos, tmp_path):
+    predict(photos, "--annotate", tmp_path / "all" / "made")
+    assert error_of(predict(tmp_path / "all")) == (
+        f"all photos lie in {tmp_path}/all/made, where an earlier run wrote: "
+        f"name such a folder itself to label what is in it"
+    )
+
+
 def test_pictures_and_sorted_photos_keep_apart(predict, photos, tmp_path):
     words = ("--annotate", tmp_path / "made", "--sort-into", f"{tmp_path}/./made/")
     for more in ((), ("--dry-run",)):

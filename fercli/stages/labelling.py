@@ -136,7 +136,7 @@ def _needs_all(src: Reader | Sequence[Source], wanted: OutputSpec) -> str:
 
 
 def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:
-    """The photos to label, without those that earlier runs have written; told to `log`. UsageError: no others."""
+    """The photos to label, without those that this or an earlier run has made; told to `log`. UsageError: no others."""
     own = [path for path in (*wanted.folders.values(), wanted.contact_sheet) if path]
     older = [path for path in made_in(sources, (MARK, RECORD)) if not any(lies_in(path, folder) for folder in own)]
     given = left_out = made_earlier = 0
@@ -149,15 +149,16 @@ def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = Non
         else:
             yield photo
     where = f"in {' and '.join(own)}, where this run writes"
+    earlier = f"in {' and '.join(older)}, where an earlier run wrote"
+    hint = "name such a folder itself to label what is in it"
     if left_out == given:
         raise UsageError(f"all photos lie {where}: name another place for that")
+    if left_out + made_earlier == given:
+        raise UsageError(f"all {'other ' if left_out else ''}photos lie {earlier}: {hint}")
     if left_out and log:
         log.note(f"{counted(left_out, 'photo')} {where}, left out")
     if made_earlier and log:
-        log.note(
-            f"{counted(made_earlier, 'photo')} in {' and '.join(older)}, where an earlier run wrote, left out: "
-            f"name such a folder itself to label what is in it"
-        )
+        log.note(f"{counted(made_earlier, 'photo')} {earlier}, left out: {hint}")
 
 
 def _batches(

@@ -59,6 +59,20 @@ def answered() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def unanswered() -> Iterator[None]:
+    """Lets those signals end the process as they come: for a wait inside a library, which Python's handlers wait for,
+    where nothing is to be tidied up yet.
+    """
+    numbers = [number for number in _ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    old = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def held() -> Iterator[None]:
     """Answers a signal that comes inside at the end, or after some seconds. While HDF5 calls Python, h5py could drop
     the exception, and a write with it; in the middle of a write to a pipe it would leave half a line.

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
 from tests import sharing
 from tests.learning import assert_near, bands, write_bands
+from tests.program import FER, module
 
 torch.set_num_threads(1)
 
@@ -34,15 +36,21 @@ TRAIN = {"model": "njoku", "epochs": 3, "batch": 15, "dropout": 0.0, "optimizer"
 TRAIN |= {"device": "cpu", "threads": 1, "seed": 4}
 
 
-def command(module, *arguments):
-    """A command line for two processes."""
+def command(*arguments):
+    """A command line of fer for two processes, as users type it."""
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return [*runner, "-m", module, *map(str, arguments)]
+    return [*runner, "-m", "fercli", *map(str, arguments)]
 
 
-def run(module, *arguments):
+def warm(name, *arguments):
+    """The same of any module, where torchrun and what it starts have loaded all that takes time already."""
+    runner = [*module("torch.distributed.run"), "--standalone", "--nproc-per-node=2", "--no-python"]
+    return [*runner, *module(name), *map(str, arguments)]
+
+
+def run(line):
     """Exit status, standard output, and the lines of fer on standard error."""
-    done = subprocess.run(command(module, *arguments), capture_output=True, text=True, timeout=SECONDS, env=ENVIRON)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, env=ENVIRON)
     print(done.stderr)  # pytest shows it where a test fails
     return done.returncode, done.stdout, said(done.stderr)
 
@@ -77,7 +85,7 @@ def data(tmp_path_factory):
 def model(data):
     """A model that two processes have trained."""
     path = data.with_name("two.h5")
-    status, out, lines = run("fercli", "train", *flags(TRAIN), data, "-o", path)
+    status, out, lines = run(warm("fercli", "train", *flags(TRAIN), data, "-o", path))
     assert (status, out) == (0, "")
     assert [line.split(":")[1] for line in lines[:3]] == [f" epoch {epoch}/3" for epoch in (1, 2, 3)]  # said once
     assert len(lines) == 5
@@ -85,7 +93,7 @@ def model(data):
 
 
 def test_steps_are_those_of_one_process():
-    status, out, _ = run("tests.sharing")
+    status, out, _ = run(warm("tests.sharing"))
     assert status == 0
     several, alone = json.loads(out), json.loads(json.dumps(sharing.found()))
     assert several.keys() == alone.keys()
@@ -109,7 +117,7 @@ def test_training_is_that_of_one_process(model, data, tmp_path):
 def test_norms_are_estimated_as_by_one_process(data, tmp_path):
     settings = TRAIN | {"model": "zhao-separable", "epochs": 1, "lr": 0.0}  # so that the same weights are settled
     del settings["dropout"]  # of which it has none
-    assert run("fercli", "train", *flags(settings), "--precise-bn", data, "-o", tmp_path / "two.h5")[0] == 0
+    assert run(warm("fercli", "train", *flags(settings), "--precise-bn", data, "-o", tmp_path / "two.h5"))[0] == 0
     assert alone("train", *flags(settings), "--precise-bn", data, "-o", tmp_path / "one.h5") == 0
     with open_store(tmp_path / "one.h5", "model") as one, open_store(tmp_path / "two.h5", "model") as two:
         ours, theirs = one.arrays("weights"), two.arrays("weights")
@@ -125,7 +133,7 @@ def test_photos_are_labelled_once_and_in_order(model, tmp_path, capsys):
     for number in (3, 40):
         (photos / f"{number:02}.png").write_bytes(b"bad")
     arguments = ["predict", "-m", str(model), "--detector", "none", "--precision", "float32", "--device", "cpu"]
-    status, _, lines = run("fercli", *arguments, photos, "-o", tmp_path / "two.csv")
+    status, _, lines = run(warm("fercli", *arguments, photos, "-o", tmp_path / "two.csv"))
     assert alone(*arguments, photos, "-o", tmp_path / "one.csv") == 4
     assert status == 1  # of torchrun, whatever the process that writes ends with
     seconds = re.compile(r" \([0-9.]+ s\)")
@@ -137,7 +145,7 @@ def test_photos_are_labelled_once_and_in_order(model, tmp_path, capsys):
 
 def test_eval_labels_in_turns_and_tells_once(model, data, capsys):
     arguments = ["eval", "-m", str(model), str(data), "--split", "train", "--json"]
-    status, out, lines = run("fercli", *arguments)
+    status, out, lines = run(warm("fercli", *arguments))
     assert (status, lines, alone(*arguments)) == (0, [], 0)
     several, one = json.loads(out), json.loads(capsys.readouterr().out)
     for name in ("ece", "nll"):
@@ -147,7 +155,7 @@ def test_eval_labels_in_turns_and_tells_once(model, data, capsys):
 
 def test_more_processes_than_rows(tmp_path):
     tiny = write_bands(tmp_path / "tiny.h5", train=2, val=3)
-    status, _, lines = run("fercli", "train", "--device", "cpu", tiny, "-o", tmp_path / "out.h5")
+    status, _, lines = run(command("train", "--device", "cpu", tiny, "-o", tmp_path / "out.h5"))
     assert status == 1
     assert lines == [
         "fer train: error: 2 processes cannot share a step of 2 rows: "
@@ -162,7 +170,7 @@ def test_a_killed_process_ends_the_run(data, tmp_path, victim):
     out, checkpoint = tmp_path / "out.h5", tmp_path / "out.h5.checkpoint"
     settings = {**TRAIN, "epochs": 100_000}
     with subprocess.Popen(
-        command("fercli", "train", *flags(settings), data, "-o", out), stderr=subprocess.PIPE, text=True, env=ENVIRON
+        command("train", *flags(settings), data, "-o", out), stderr=subprocess.PIPE, text=True, env=ENVIRON
     ) as process:
         try:
             for line in process.stderr:
@@ -184,10 +192,39 @@ def test_a_killed_process_ends_the_run(data, tmp_path, victim):
         go_on(data, out, checkpoint)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_waits_for_the_others_can_be_ended(number):
+    """Another may have ended before they met: torchrun then tells this one to end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with subprocess.Popen(
+        [*FER, "train", "none.h5", "-o", "out.h5"], stderr=subprocess.PIPE, text=True, env=ENVIRON | place
+    ) as process:
+        try:
+            wait_for_port(port)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, said(err)) == (-number, [])
+
+
+def wait_for_port(port):
+    """Returns when something listens there: the process has set up where all are to meet."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens at port {port}")
+
+
 def go_on(data, out, checkpoint):
     done = history(checkpoint)
     epochs = len(done["loss"])
-    status, _, lines = run("fercli", "train", *flags({**TRAIN, "epochs": epochs + 1}), data, "-o", out)
+    status, _, lines = run(warm("fercli", "train", *flags({**TRAIN, "epochs": epochs + 1}), data, "-o", out))
     assert status == 0
     assert lines[0] == f"fer train: resuming after epoch {epochs} of {epochs + 1}"
     after = history(out)

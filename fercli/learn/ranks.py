@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from .. import interrupts
 from ..errors import DataError, UsageError
 from ..ops.parallel import cores
 
@@ -79,8 +80,9 @@ def join() -> None:
     gpus = torch.cuda.is_available() and distributed.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     try:
-        board, number, count = next(rendezvous("env://", timeout=PATIENCE))
-        distributed.init_process_group(backend, store=board, rank=number, world_size=count, timeout=PATIENCE)
+        with interrupts.unanswered():  # one that waits for another that has ended already hears nothing of Python's
+            board, number, count = next(rendezvous("env://", timeout=PATIENCE))
+            distributed.init_process_group(backend, store=board, rank=number, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise DataError(f"the processes of this run could not meet: {error}") from error
     _run.rank, _run.size, _run.board = number, count, distributed.PrefixStore("fercli", board)

@@ -19,7 +19,7 @@ from fercli.errors import DataError, UsageError
 from fercli.store import check_writable, disk_errors, replacing, temporary_folder
 
 from .killing import EARLY
-from .program import COLD, FER, ROOT, module
+from .program import FER, ROOT, module
 from .stores import samples, write
 from .trees import photo
 
@@ -65,8 +65,8 @@ def arguments(command, folder):
     return [word.format(folder) for word in WRITING[command]]
 
 
-def fer(*words, program=FER, **options):
-    return subprocess.run([*program, *words], capture_output=True, text=True, timeout=120, **options)
+def fer(*words, **options):
+    return subprocess.run([*FER, *words], capture_output=True, text=True, timeout=120, **options)
 
 
 def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
@@ -125,7 +125,7 @@ def test_a_file_over_the_size_limit(tmp_path, inputs, command):
     target = tmp_path / "out.h5"
     target.write_bytes(b"an older output")
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
-    done = fer(*arguments(command, inputs), "-q", "-o", str(target), program=COLD, preexec_fn=limit)
+    done = fer(*arguments(command, inputs), "-q", "-o", str(target), preexec_fn=limit)
     written = f"{target}.checkpoint" if command == "train" else str(target)
     assert done.stderr == f"fer {command}: error: {written} grew over the file size limit: raise it with ulimit -f\n"
     assert (done.returncode, done.stdout) == (1, "")
@@ -337,7 +337,7 @@ def test_a_full_folder_for_what_eval_labels(inputs, tmp_path):
     """Its predictions are a file for a while."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
     words = ("eval", "-q", "-m", f"{inputs}/model.h5", f"{inputs}/few.h5", "--split", "all")
-    done = fer(*words, program=COLD, preexec_fn=limit)
+    done = fer(*words, preexec_fn=limit)
     where = f"a temporary file in {tempfile.gettempdir()}"
     assert done.stderr == f"fer eval: error: {where} grew over the file size limit: raise it with ulimit -f\n"
     assert (done.returncode, done.stdout) == (1, "")

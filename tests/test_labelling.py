@@ -31,7 +31,7 @@ from fercli.stages.sorting import Sorted
 from fercli.store import open_store
 
 from .clips import face_frames, write_clip
-from .program import COLD, FER, shell
+from .program import FER, shell
 from .trees import pack, photo
 
 
@@ -804,7 +804,7 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
         shutil.copy(photos / "a.jpg", photos / f"{copy:03}.jpg")
     rows = tmp_path / "rows.jsonl"
     words = ["predict", "-m", str(model), str(photos), "--resume", str(rows)]
-    child = subprocess.Popen([*COLD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*FER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (rows.exists() and rows.stat().st_size) and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(number)

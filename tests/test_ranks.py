@@ -36,16 +36,12 @@ TRAIN = {"model": "njoku", "epochs": 3, "batch": 15, "dropout": 0.0, "optimizer"
 TRAIN |= {"device": "cpu", "threads": 1, "seed": 4}
 
 
-def command(*arguments):
-    """A command line of fer for two processes, as users type it."""
-    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return [*runner, "-m", "fercli", *map(str, arguments)]
+TORCHRUN, TWO = "torch.distributed.run", ("--standalone", "--nproc-per-node=2")
 
 
 def warm(name, *arguments):
-    """The same of any module, where torchrun and what it starts have loaded all that takes time already."""
-    runner = [*module("torch.distributed.run"), "--standalone", "--nproc-per-node=2", "--no-python"]
-    return [*runner, *module(name), *map(str, arguments)]
+    """A command line for two processes, where torchrun and what it starts have loaded all that takes time already."""
+    return [*module(TORCHRUN), *TWO, "--no-python", *module(name), *map(str, arguments)]
 
 
 def run(line):
@@ -154,8 +150,10 @@ def test_eval_labels_in_turns_and_tells_once(model, data, capsys):
 
 
 def test_more_processes_than_rows(tmp_path):
+    """Started as users start it."""
     tiny = write_bands(tmp_path / "tiny.h5", train=2, val=3)
-    status, _, lines = run(command("train", "--device", "cpu", tiny, "-o", tmp_path / "out.h5"))
+    start = [sys.executable, "-m", TORCHRUN, *TWO, "-m", "fercli"]
+    status, _, lines = run([*start, "train", "--device", "cpu", tiny, "-o", tmp_path / "out.h5"])
     assert status == 1
     assert lines == [
         "fer train: error: 2 processes cannot share a step of 2 rows: "
@@ -169,9 +167,9 @@ def test_a_killed_process_ends_the_run(data, tmp_path, victim):
     """The run ends at once, with a sentence and without an output; typed again it goes on."""
     out, checkpoint = tmp_path / "out.h5", tmp_path / "out.h5.checkpoint"
     settings = {**TRAIN, "epochs": 100_000}
-    with subprocess.Popen(
-        command("train", *flags(settings), data, "-o", out), stderr=subprocess.PIPE, text=True, env=ENVIRON
-    ) as process:
+    start = [sys.executable, "-m", TORCHRUN, *TWO, "--no-python", *FER]
+    words = ["train", *map(str, flags(settings)), data, "-o", out]
+    with subprocess.Popen([*start, *words], stderr=subprocess.PIPE, text=True, env=ENVIRON) as process:
         try:
             for line in process.stderr:
                 if " epoch 2/" in line:

@@ -1,9 +1,9 @@
 """A `python -m` that starts at once. Loading torch takes seconds, and the tests start some hundreds of commands: here
 one process loads it all, when it is first asked, and forks a child for each command.
 
-`python warm.py ADDRESS MODULE WORDS...` asks for one. The child has its folder, variables, mask and open files; it
-stays as the child's shadow, which passes signals on, ends as the child ends, and takes the child with it when it is
-killed.
+`python warm.py ADDRESS MODULE WORDS...` asks for one. The child has its folder, variables, mask, open files and limit
+of their size; it stays as the child's shadow, which passes signals on, ends as the child ends, and takes the child with
+it when it is killed.
 `python -m tests.warm NUMBER` answers at the socket that it was given as a descriptor of that number. Linux alone.
 """
 
@@ -11,6 +11,7 @@ import array
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -37,6 +38,7 @@ def ask(address, module, words):
     kept = [number for number in map(int, os.listdir("/proc/self/fd")) if number != own and inheritable(number)]
     mask = os.umask(0)
     told = {"module": module, "words": words, "environ": dict(os.environ), "umask": mask, "files": kept}
+    told["size"] = resource.getrlimit(resource.RLIMIT_FSIZE)
     send(server, json.dumps(told).encode(), [os.open(".", os.O_PATH), *kept])
     for number in kept:  # a reader of what the command writes waits for nobody else
         os.close(number)
@@ -177,6 +179,7 @@ def become(told, folder, files):
         os.dup2(high, number)
     os.fchdir(folder)
     os.umask(told["umask"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, told["size"])
     os.environ.clear()
     os.environ.update(told["environ"])
     sys.argv = [told["module"], *told["words"]]

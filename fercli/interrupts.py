@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 #: Sent by Ctrl-C; by kill, timeout and schedulers; by a terminal that closes.
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds within which a signal is the one before once more: timeout sends two.
 _AGAIN = 1.0
 #: Seconds that `held` holds a signal at most: whoever reads a pipe may never go on.
@@ -49,7 +49,7 @@ def answered() -> Iterator[None]:
             raise Ended(number)
 
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    old = {number: signal.signal(number, end) for number in _ENDING if signal.getsignal(number) in usual}
+    old = {number: signal.signal(number, end) for number in ENDING if signal.getsignal(number) in usual}
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def unanswered() -> Iterator[None]:
     """Lets those signals end the process as they come: for a wait inside a library, which Python's handlers wait for,
     where nothing is to be tidied up yet.
     """
-    numbers = [number for number in _ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    numbers = [number for number in ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
     old = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         yield
@@ -80,7 +80,7 @@ def held() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python interrupts its main thread alone
         return
-    numbers = [number for number in _ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    numbers = [number for number in ENDING if signal.getsignal(number) not in (None, signal.SIG_IGN)]
     came: list[int] = []
 
     def hold(number: int, _: object) -> None:

@@ -26,7 +26,7 @@ from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
 from tests import sharing
 from tests.learning import assert_near, bands, write_bands
-from tests.program import FER, module
+from tests.program import COLD, FER, module
 
 torch.set_num_threads(1)
 
@@ -193,20 +193,47 @@ def test_a_killed_process_ends_the_run(data, tmp_path, victim):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_waits_for_the_others_can_be_ended(number):
     """Another may have ended before they met: torchrun then tells this one to end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with subprocess.Popen(
-        [*FER, "train", "none.h5", "-o", "out.h5"], stderr=subprocess.PIPE, text=True, env=ENVIRON | place
-    ) as process:
+    port = free_port()
+    with started(FER, 0, port, "train", "none.h5", "-o", "out.h5") as process:
+        wait_for_port(port)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said(err)) == (-number, [])
+
+
+def test_who_waits_for_one_that_does_not_answer_can_be_ended(data, tmp_path):
+    words = ["train", *flags({**TRAIN, "epochs": 100_000}), data, "-o", tmp_path / "out.h5"]
+    port = free_port()
+    with started(COLD, 1, port, *words) as silent, started(FER, 0, port, *words) as process:
+        for line in process.stderr:
+            if " epoch 2/" in line:
+                break
+        silent.send_signal(signal.SIGSTOP)
+        time.sleep(1)  # in which it comes to wait, most likely
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert said(err)[-1] == f"fer train: error: {ranks.LOST}"
+    left = [path.name for path in tmp_path.iterdir()]  # what it was writing is left as by a kill
+    assert [name for name in left if ".part-" not in name] == ["out.h5.checkpoint"]
+
+
+@contextlib.contextmanager
+def started(program, rank, port, *words):
+    """A process of a run of two, which torchrun knows nothing of."""
+    place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    line = [*program, *map(str, words)]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=ENVIRON | place) as process:
         try:
-            wait_for_port(port)
-            process.send_signal(number)
-            _, err = process.communicate(timeout=SECONDS)
+            yield process
         finally:
             process.kill()
-    assert (process.returncode, said(err)) == (-number, [])
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_for_port(port):

@@ -128,9 +128,13 @@ def _fill_closed_streams() -> None:
 
 
 def _status(console: Console) -> int:
+    def give_up() -> NoReturn:
+        console.error(ranks.LOST)
+        end(1)
+
     try:
         _check_folder()
-        ranks.join()
+        ranks.join(give_up)
         status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
         sys.stdout.flush()
         ranks.leave()

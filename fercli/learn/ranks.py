@@ -9,7 +9,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long one waits for another that lives but does not answer. That one has ended is seen at once.
 PATIENCE = timedelta(minutes=30)
+#: Seconds after which one that waits for another and was told to end does not wait any longer.
+_GRACE = 2.0
 
 LOST = "another process of this run was lost, or the run was terminated: type the same command again"
 
@@ -38,6 +41,7 @@ class _Run:
     place: int = 0  # number among the processes of this machine
     neighbours: int = 1  # processes of this machine
     board: Any = None  # where all processes read and write short notes
+    wait: object = None  # what the main thread waits for another with, inside of torch
     terminated: bool = False  # torchrun has told this process to end
 
 
@@ -69,8 +73,12 @@ def writes() -> bool:
     return _run.rank == 0
 
 
-def join() -> None:
-    """Meets the other processes, if torchrun has started any. Raises DataError where they cannot be met."""
+def join(give_up: Callable[[], None]) -> None:
+    """Meets the other processes, if torchrun has started any. Raises DataError where they cannot be met.
+
+    `give_up` is called in a thread where this process was told to end and waits for one that does not answer: Python
+    hears of signals when torch has returned to it.
+    """
     if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return
     import torch
@@ -90,6 +98,21 @@ def join() -> None:
     _run.neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", count))
     _share_cores()
     signal.signal(signal.SIGTERM, _terminated)  # torchrun sends it to all when one has failed
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    threading.Thread(target=_end_waiting, args=(heard, give_up), daemon=True).start()
+
+
+def _end_waiting(signals: int, give_up: Callable[[], None]) -> None:
+    """Gives up where a wait that a signal finds has not ended after a while; `signals` is a pipe of their numbers."""
+    while os.read(signals, 1)[0] not in interrupts.ENDING:
+        pass
+    while True:
+        wait = _run.wait
+        time.sleep(_GRACE)
+        if wait is not None and wait is _run.wait:
+            give_up()
 
 
 def _share_cores() -> None:
@@ -126,6 +149,7 @@ def _talk() -> Iterator[Any]:
     import torch
     from torch import distributed
 
+    _run.wait = object()
     try:
         yield distributed
     except torch.OutOfMemoryError:
@@ -134,6 +158,8 @@ def _talk() -> Iterator[Any]:
         if threading.current_thread() is threading.main_thread():  # a GPU's gradients have one of their own
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Lost(LOST) from error
+    finally:
+        _run.wait = None
 
 
 def first_to_tell(text: str) -> bool:

@@ -339,7 +339,7 @@ def test_folder_split_without_classes(tmp_path: Path):
 def test_folder_photo_outside_the_splits_fails(tmp_path: Path):
     files = {"train/sad/a.jpg": photo(), "test/sad/a.jpg": photo(), "b.jpg": photo(), "more/c.jpg": photo()}
     found = scanned(plant(tmp_path / "d", files), "folder")
-    reason = "it lies outside test, train, which hold the splits"
+    reason = "it lies outside the folders of the splits, test, train"
     assert found.failures == [("b.jpg", reason), ("more/c.jpg", reason)]
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fercli.errors import DataError
+from fercli.labels import EMOTIONS
 from fercli.layouts import Options, get, open_source
 from fercli.layouts.pixels import Chunk, Format, numbered, parse_decimals, with_size
 from fercli.store import Block, concatenate
@@ -58,6 +59,9 @@ def test_any_bytes_are_a_row_or_a_fault(lines: list[bytes]):
         (b"6,,Training", "it has 0 pixels, but 2x2 images have 4"),
         (b"6,1 2 3 4", "it has 2 fields, but the header has 3"),
         (b"6,1,2 3 4,Training", "it has 4 fields, but the header has 3"),
+        (b'6,"1 2, 3 4","Train,ing"', "its usage is 'Train,ing', not one of Training, PublicTest"),
+        (b'6,"a, b",1 2 3 4,Training', "it has 4 fields, but the header has 3"),
+        (b'6,a\rb,"a, b",1 2 3 4,Training', "it has 6 fields, but the header has 3"),
         (b"6,1 2 x3 4,Training", "its pixel 3 is 'x3', not a number"),
         (b"6,1 2 -3 4,Training", "its pixel 3 is '-3', not a number"),
         (b"6,1 2 3.5 4,Training", "its pixel 3 is '3.5', not a number"),
@@ -65,9 +69,9 @@ def test_any_bytes_are_a_row_or_a_fault(lines: list[bytes]):
         (b"6,256 2 3 4,Training", "its pixel 1 is '256', not one of 0 to 255"),
         (b"6,1 2 3 300,Training", "its pixel 4 is '300', not one of 0 to 255"),
         (b"6,1 2 3 0004,Training", "its pixel 4 is '0004', not one of 0 to 255"),
-        (b"7,1 2 3 4,Training", "its label is '7', not one of 0 to 1"),
-        (b"happy,1 2 3 4,Training", "its label is 'happy', not one of 0 to 1"),
-        (b"\xff,1 2 3 4,Training", "its label is '\\\\xff', not one of 0 to 1"),
+        (b"7,1 2 3 4,Training", "its label is '7', not one of 0, 6"),
+        (b"happy,1 2 3 4,Training", "its label is 'happy', not one of 0, 6"),
+        (b"\xff,1 2 3 4,Training", "its label is '\\\\xff', not one of 0, 6"),
         (b"6,1 2 3 4,Test", "its usage is 'Test', not one of Training, PublicTest"),
     ],
 )
@@ -97,6 +101,15 @@ def test_chunks_count_rows():
     assert found == [Chunk(1, [b"a", b"b"]), Chunk(3, [b"c"])]
 
 
+def test_fields_in_quotes_may_hold_commas():
+    form = Format(4, 0, 2, 1, FORM.labels, FORM.usages, size=4)
+    found = form.parse(
+        Chunk(1, [b'0,1 20 255 0,Training,"a, ""b"""', b"6,1 2 3 4,Training,", b"6,1 2 3 4,Training,a,b"])
+    )
+    assert found.image[0].tolist() == [[1, 20], [255, 0]]
+    assert found.faults == [(3, "it has 5 fields, but the header has 4")]
+
+
 class Heard:
     def __init__(self) -> None:
         self.failures: list[tuple[str, str]] = []
@@ -122,8 +135,8 @@ def test_rows_of_a_file_are_counted_over_chunks_and_blank_lines(tmp_path: Path, 
     heard, block = read_csv(tmp_path, "\ufeffemotion,pixels,Usage\r\n" + "\r\n\r\n".join(rows))
     assert heard.failures == [
         ("f.csv:41", "it has 3 pixels, but 2x2 images have 4"),
-        ("f.csv:71", "its label is '8', not one of 0 to 6"),
-        ("f.csv:72", "its label is '8', not one of 0 to 6"),
+        ("f.csv:71", f"its label is '8', not one of 0, 1, 2, 3, 4, 5, 6, {', '.join(EMOTIONS)}"),
+        ("f.csv:72", f"its label is '8', not one of 0, 1, 2, 3, 4, 5, 6, {', '.join(EMOTIONS)}"),
     ]
     good = [at for at in range(100) if at not in (40, 70, 71)]
     assert block["source"].tolist() == [f"f.csv:{at + 1}" for at in good]

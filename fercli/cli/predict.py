@@ -17,6 +17,7 @@ from .console import Console
 from .stage import tell
 
 _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
+_FORM_OF |= dict.fromkeys((".jsonl", ".ndjson", ".json", ".txt", ""), "jsonl")
 
 
 @click.command("predict")
@@ -30,7 +31,7 @@ _FORM_OF = {".h5": "store", ".hdf5": "store", ".csv": "csv", ".tsv": "tsv"}
     "--format",
     "form",
     type=click.Choice([*rows.FORMATS, "store"]),
-    help="Form of the rows. [default: by the name of OUT, or jsonl]",
+    help="Form of the rows. [default: by the name of OUT; jsonl for standard output]",
 )
 @options.files_from
 @options.null
@@ -90,4 +91,9 @@ def command(
 
 
 def _form_of(output: str) -> str:
-    return _FORM_OF.get(os.path.splitext(output)[1].lower(), "jsonl")
+    """The form that the name of a file tells. Raises UsageError where it tells none, as that of a spreadsheet."""
+    form = _FORM_OF.get(os.path.splitext(output)[1].lower())
+    if form is None:
+        forms = ", ".join(rows.FORMATS)
+        raise UsageError(f"the name {output} does not tell the form of the rows: add --format {forms} or store")
+    return form

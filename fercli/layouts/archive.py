@@ -25,6 +25,7 @@ from .files import MAX_FILE, SingleFile, Stream, is_litter, open_regular, unread
 MAX_TAR, MAX_GROWTH = 1 << 30, 200
 _MEMORY = 64 << 20  # a decompressed tar larger than this lies in a temporary file
 _CHUNK = 1 << 20
+_BLOCK = 512  # bytes of a tar's headers, and of the zeros at its end
 _LINKS = 40  # links that are followed one after the other, as in Linux
 _SUFFIXES = (".zip", ".tar", ".tgz", ".txz", ".tbz2", ".tar.gz", ".tar.xz", ".tar.bz2")
 _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], IO[bytes]]] = {
@@ -169,6 +170,9 @@ def _tar_members(file: IO[bytes]) -> Iterator[Member]:
         if not info.isdir() or _is_outside(info.name):
             is_file = info.isreg() or target
             yield Member(info.name, info.size, partial(archive.extractfile, info) if is_file else None, target)
+    file.seek(archive.offset)  # where Python saw the end, which it also takes a damaged header for
+    if file.read(_BLOCK) != bytes(_BLOCK):
+        raise tarfile.ReadError("what follows the last member that can be read is no end of a tar")
 
 
 def _inflated(path: str, decompressor: Callable[[BinaryIO], IO[bytes]]) -> IO[bytes]:

@@ -24,6 +24,7 @@ OPTIONS = ("ferplus",)
 _NEEDED = ("emotion", "pixels")
 _COLUMNS = (*_NEEDED, "Usage")
 _LABELS = {str(code).encode(): EMOTIONS.index(name) for code, name in FER2013_CODES.items()}
+_LABELS |= {name.encode(): EMOTIONS.index(name) for name in EMOTIONS}
 _USAGES = {usage.encode(): SPLIT_CODES[split] for usage, split in USAGES.items()}
 _HEAD = 4096
 

@@ -20,7 +20,7 @@ from ..store import opened
 #: A file above this size is not read into memory: no photo is that large.
 MAX_FILE = 1 << 30
 #: What the names of photos end in.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 #: What the names of photos in formats that are not read end in: those of phones, the web and cameras.
 UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
 _LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")

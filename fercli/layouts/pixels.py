@@ -4,6 +4,7 @@ A chunk of lines takes the fast way, which finds the ends of all numbers at once
 its lines is looked at in turn, so that every wrong row is told by number and reason.
 """
 
+import csv
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,7 +58,9 @@ class Format:
         """Label, usage and pixels of a line; None if it has not as many fields as the header."""
         parts = line.split(b",")
         if len(parts) != self.columns:
-            return None
+            parts = _unquoted(line)
+            if len(parts) != self.columns:
+                return None
         usage = None if self.usage is None else parts[self.usage].strip(b' "')
         return parts[self.label].strip(b' "'), usage, parts[self.pixels].strip(b' "')
 
@@ -65,10 +68,10 @@ class Format:
         """Why a line is no row, in words; empty if it is one."""
         fields = self.fields(line)
         if fields is None:
-            return f"it has {line.count(b',') + 1} fields, but the header has {self.columns}"
+            return f"it has {len(_unquoted(line))} fields, but the header has {self.columns}"
         label, usage, pixels = fields
         if label not in self.labels:
-            return f"its label is {_shown(label)}, not one of 0 to {len(self.labels) - 1}"
+            return f"its label is {_shown(label)}, not one of {', '.join(map(bytes.decode, self.labels))}"
         if usage is not None and usage not in self.usages:
             return f"its usage is {_shown(usage)}, not one of {', '.join(map(bytes.decode, self.usages))}"
         numbers = [number for number in pixels.split(b" ") if number]
@@ -158,6 +161,15 @@ def with_size(form: Format, chunk: Chunk) -> Format:
             size = len(form.fields(line)[2].split())
             return dataclasses.replace(form, size=size)
     return form
+
+
+def _unquoted(line: bytes) -> list[bytes]:
+    """The fields of a line of which quoted ones may hold commas (RFC 4180)."""
+    try:
+        (fields,) = csv.reader([line.decode("latin-1")], skipinitialspace=True)
+    except csv.Error:  # a carriage return within, or a very long field
+        return line.split(b",")
+    return [field.encode("latin-1") for field in fields]
 
 
 def _side(size: int) -> int:

@@ -1,5 +1,6 @@
 """A file of rows that several runs write: what it holds is read, and what follows is appended."""
 
+import codecs
 import csv
 import fcntl
 import json
@@ -233,4 +234,6 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         for line in self._file:
             self.end, self.number, self.whole = self.end + len(line), self.number + 1, line.endswith(b"\n")
+            if self.number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)  # which spreadsheets put there
             yield line.decode("utf-8", "surrogateescape")

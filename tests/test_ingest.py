@@ -16,7 +16,7 @@ import pytest
 from fercli.errors import DataError, FerError, UsageError
 from fercli.labels import EMOTIONS
 from fercli.layouts import open_source
-from fercli.layouts.files import Files, Folder, SingleFile
+from fercli.layouts.files import Files, Folder, Sheet
 from fercli.ops.image import digest
 from fercli.stages.ingest import IngestSpec, digests, resolve, run
 from fercli.stages.runner import Log, Outcome, Silent, Stage
@@ -279,12 +279,31 @@ def test_a_store_is_not_ingested_again(tmp_path: Path):
         resolve([str(store)])
 
 
+def test_a_list_of_photos_beside_it(tmp_path: Path):
+    rows = "path,label\na.png,joy\nc.png,sad\nb.png,sad\n"
+    path = plant(tmp_path / "d", {"a.png": photo(1), "b.png": photo(2), "l.csv": rows}) / "l.csv"
+    reason = f"there is no {tmp_path}/d/c.png: paths are seen from the folder of {path}"
+    assert refusal(tmp_path, path) == f"c.png: {reason}; leave such rows out with --on-error skip"
+    found = ingest(tmp_path, path, on_error="skip")
+    assert (found.sources, found.labels) == (["a.png", "b.png"], ["happy", "sad"])
+    assert found.outcome.failures == [("c.png", reason)]
+    plant(tmp_path / "d", {"c.png": photo(3)})
+    assert not start(tmp_path / "out.h5", resolve([str(path)]), force=False)[0].up_to_date
+    assert start(tmp_path / "out.h5", resolve([str(path)]), force=False)[0].up_to_date
+    plant(tmp_path / "d", {"b.png": photo(4)})
+    assert not start(tmp_path / "out.h5", resolve([str(path)]), force=False)[0].up_to_date
+
+
 def test_places_without_photos(tmp_path: Path):
     folder = plant(tmp_path / "d", {"notes.txt": "no photo"})
-    title = "photos in class sub-folders, or flat and unlabelled; train/, val/, test/ above them if present"
+    title = "photos in class sub-folders, or flat and unlabelled; train/, val/, test/ above them, or in each of them"
     assert refusal(tmp_path, folder) == f"{folder} holds no photos of the layout folder ({title})"
     assert refusal(tmp_path, folder / "notes.txt") == (
         f"{folder}/notes.txt is no photo, archive or csv of a data set that is known: fer ingest -h lists these"
+    )
+    assert refusal(tmp_path, plant(folder, {"a.csv": "emotion;pixels\n"}) / "a.csv") == (
+        f"{folder}/a.csv is no csv of a data set that is known: fer ingest -h lists these. One of pixels has columns "
+        f"emotion and pixels, parted by commas, one of photos path and label; the first line here is 'emotion;pixels'"
     )
     chosen = refusal(tmp_path, folder / "notes.txt", layout="folder")
     assert chosen == f"{folder}/notes.txt holds no photos of the layout folder ({title})"
@@ -418,7 +437,7 @@ def test_bad_rows_of_a_csv(tmp_path: Path):
 
 def test_single_files_are_streamed(tmp_path: Path):
     csv = plant(tmp_path, {"f.csv": f"emotion,pixels,Usage\n0,{pixels(4)},Training\n"}) / "f.csv"
-    assert isinstance(open_source(str(csv)), SingleFile)
+    assert isinstance(open_source(str(csv)), Sheet)
 
 
 # Real data

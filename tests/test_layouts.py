@@ -73,6 +73,27 @@ SAMPLES: dict[str, Sample] = {
             row("fer2013.csv:3", "happy", "test"),
         ],
     ),
+    "list": Sample(
+        {
+            "mine/labels.csv": "\ufeffFile;Emotion;split;person;note\r\nimg/a.png;Happiness;train;p1;x\r\n"
+            '"img/b; c.png";;Validation;p2;\nimg\\d.png; ANGRY ;test;p1;x\n\nimg/e.png;happy;test;p3\n'
+            "img/none.png;sad;train;p1;\nimg/a.png;sad;later;p1;\n;sad;train;p1;\n",
+            **{f"mine/img/{name}.png": photo() for name in ("a", "b; c", "d", "e", "f")},
+        },
+        ("angry", "happy"),
+        [
+            row("mine/img/a.png", "happy", "train", "p1"),
+            row("mine/img/b; c.png", "", "val", "p2"),
+            row("mine/img/d.png", "angry", "test", "p1"),
+            row("mine/img/e.png", "happy", "test", "p3"),
+        ],
+        [
+            ("mine/labels.csv:5", "there is no photo mine/img/none.png"),
+            ("mine/labels.csv:6", "its split is 'later', not one of train, val and test"),
+            ("mine/labels.csv:7", "it names no photo"),
+        ],
+        ["photos that no row names, left out: 1"],
+    ),
     "ckplus": Sample(
         {
             **{f"cohn-kanade-images/S005/001/S005_001_0000000{at}.png": photo(at) for at in range(1, 6)},
@@ -291,6 +312,35 @@ def test_layout(layout: str, tmp_path: Path):
     assert found.rows == sample.rows
     assert found.failures == sample.failures
     assert found.notes == sample.notes
+
+
+def test_a_list_alone_names_photos_seen_from_its_folder(tmp_path: Path):
+    folder = plant(tmp_path / "d", {"a.png": photo(1), "x/b.png": photo(2)})
+    listed = (
+        plant(tmp_path / "d/lists", {"train.tsv": "image\temotion\n../a.png\tsad\n../x/b.png\tfear\n"}) / "train.tsv"
+    )
+    found = scanned(listed, "list")
+    assert found.rows == [row("../a.png", "sad", "train"), row("../x/b.png", "fear", "train")]
+    source = open_source(str(listed))
+    assert source.read("../x/b.png") == (folder / "x/b.png").read_bytes()
+    told = refusal(lambda: source.read("../c.png"))
+    assert told == f"there is no {tmp_path}/d/lists/../c.png: paths are seen from the folder of {listed}"
+    digests = {open_source(str(listed)).digest(names) for names in ((), ("../a.png",), ("../a.png", "../x/b.png"))}
+    (folder / "a.png").write_bytes(photo(3))
+    assert len(digests | {open_source(str(listed)).digest(("../a.png",))}) == 4
+
+
+def test_lists_that_are_none(tmp_path: Path):
+    source = open_source(str(plant(tmp_path, {"l.csv": "path,mood\na,b\n"}) / "l.csv"))
+    assert refusal(lambda: get("list").scan(source, Options())) == (
+        f"{tmp_path}/l.csv holds no csv or tsv with the columns of a list of photos: one called path or filepath or "
+        f"file_path or file and one called label or emotion or expression or class"
+    )
+    plant(tmp_path, {"l.csv": f"path,emotion\n{'a' * 200_000},sad\n"})
+    told = refusal(lambda: get("list").scan(source, Options()))
+    assert told == "l.csv: it is no table of rows: field larger than field limit (131072)"
+    plant(tmp_path, {"d/results.csv": "file,label\na.jpg,sad\n", "d/sad/b.jpg": photo()})
+    assert recognise(open_source(f"{tmp_path}/d")).NAME == "folder"  # which has no such photo
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)

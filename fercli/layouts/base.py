@@ -22,6 +22,8 @@ SPLIT_WORDS = {
     "test": "test", "testing": "test", "publictest": "val", "privatetest": "test",
 }  # fmt: skip
 
+_HEAD = 4096  # bytes
+
 
 class Record(NamedTuple):
     """One photo, or one face of a photo. `label` indexes the listing's classes; what a layout lacks stays empty."""
@@ -118,6 +120,12 @@ def only(names: Sequence[str], what: str, source: Source) -> str:
     if not names:
         raise DataError(f"{source.path} holds no {what}")
     raise DataError(f"{source.path} holds more than one {what}: {', '.join(names[:3])}; name the one you mean")
+
+
+def first_line(source: Source, name: str) -> bytes:
+    """The first line of a file, or the beginning of one that is long: the header, if it is a table."""
+    with naming(name), source.stream(name) as stream:
+        return stream.read(_HEAD).partition(b"\n")[0]
 
 
 def text_lines(source: Source, name: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from ..errors import DataError
 from ..labels import EMOTIONS, EMOTIONS_CONTEMPT, FER2013_CODES
 from ..ops.parallel import ordered_map
 from ..store import SPLIT_CODES, Block, objects
-from .base import Options, Report, Table, only
+from .base import Options, Report, Table, first_line, only
 from .ferplus import USAGES, read_votes
 from .files import naming
 from .pixels import Format, Rows, numbered, with_size
@@ -26,7 +26,6 @@ _COLUMNS = (*_NEEDED, "Usage")
 _LABELS = {str(code).encode(): EMOTIONS.index(name) for code, name in FER2013_CODES.items()}
 _LABELS |= {name.encode(): EMOTIONS.index(name) for name in EMOTIONS}
 _USAGES = {usage.encode(): SPLIT_CODES[split] for usage, split in USAGES.items()}
-_HEAD = 4096
 
 
 def matches(source: Source) -> bool:
@@ -37,7 +36,7 @@ def scan(source: Source, options: Options) -> Table:
     name = _csv(source)
     classes, votes = (EMOTIONS_CONTEMPT, ("votes",)) if options.ferplus else (EMOTIONS, ())
     with naming(name):
-        split = () if _format(_header(source, name)).usage is None else ("split",)
+        split = () if _format(first_line(source, name)).usage is None else ("split",)
     if options.ferplus and not split:
         raise DataError(f"{name} has no column Usage, by which --ferplus checks that its rows are those of the votes")
     columns = ("label", *split, *votes)
@@ -81,7 +80,7 @@ def _rows(source: Source, name: str) -> Iterator[Rows]:
 def _csv(source: Source) -> str:
     """The csv to read. The contest's zip holds parts of it once more, in files that lack a column."""
     found = _csvs(source)
-    whole = [name for name in found if not _missing(_header(source, name))]
+    whole = [name for name in found if not _missing(first_line(source, name))]
     columns = _COLUMNS if whole or not found else _NEEDED
     return only(whole or found, f"csv with the columns {', '.join(columns)}", source)
 
@@ -89,12 +88,7 @@ def _csv(source: Source) -> str:
 def _csvs(source: Source) -> list[str]:
     """The csv files that have at least two of the columns."""
     names = [name for name in source.names() if name.lower().endswith(".csv")]
-    return [name for name in names if len(_missing(_header(source, name))) < 2]
-
-
-def _header(source: Source, name: str) -> bytes:
-    with naming(name), source.stream(name) as stream:
-        return stream.read(_HEAD).partition(b"\n")[0]
+    return [name for name in names if len(_missing(first_line(source, name))) < 2]
 
 
 def _columns(header: bytes) -> list[str]:

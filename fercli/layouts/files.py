@@ -239,6 +239,32 @@ class SingleFile(Source):
         self._digest = digest
 
 
+class Sheet(SingleFile):
+    """One file, such as a csv, and the files that it names, seen from its folder."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._named = Files(path, ())
+
+    def read(self, name: str) -> bytes:
+        if name in self.names():
+            return super().read(name)
+        place = self._locate(name)
+        if not os.path.lexists(place):
+            raise DataError(f"there is no {place}: paths are seen from the folder of {self.path}")
+        return self._named.read(place)
+
+    def digest(self, names: Iterable[str] = ()) -> str:
+        own, others = super().digest(), set(names).difference(self.names())
+        if not others:
+            return own
+        named = self._named.digest(map(self._locate, others))
+        return hashlib.blake2b(bytes.fromhex(own + named), digest_size=16).hexdigest()
+
+    def _locate(self, name: str) -> str:
+        return os.path.join(os.path.dirname(self.path), name)
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name says that it is a photo."""
     return name.lower().endswith(IMAGE_SUFFIXES)

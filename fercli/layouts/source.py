@@ -5,7 +5,7 @@ import stat
 
 from ..errors import DataError, UsageError
 from .archive import open_archive
-from .files import Drawn, Folder, SingleFile, Source, Stream, unreadable
+from .files import Drawn, Folder, Sheet, Source, Stream, unreadable
 
 __all__ = ["Source", "Stream", "open_source"]
 
@@ -25,4 +25,4 @@ def open_source(path: str) -> Source:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {unreadable(error)}") from None
-    return Folder(path) if stat.S_ISDIR(mode) else open_archive(path) or SingleFile(path)
+    return Folder(path) if stat.S_ISDIR(mode) else open_archive(path) or Sheet(path)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from types import ModuleType
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..labels import ordered, translation
 from ..layouts import Listing, Options, Source, Table, get, names, open_source, recognise
-from ..layouts.files import Files, SingleFile, is_image, naming, unreadable
+from ..layouts.base import first_line
+from ..layouts.files import Files, Sheet, is_image, naming, unreadable
 from ..layouts.video import is_clip
 from ..ops.image import decode, digest
 from ..spec import flag_of, option
@@ -176,7 +178,7 @@ def _open(path: str) -> Source:
     if is_clip(path):
         raise UsageError(f"{path} is no data set of photos: crop the faces of a video with fer detect")
     source = open_source(path)
-    if type(source) is SingleFile:  # an archive is one, too
+    if isinstance(source, Sheet):
         with naming(path), source.stream(path) as stream:
             if is_store(stream.read(8)):
                 raise UsageError(f"{path} is a store already: give it to the stage after fer ingest")
@@ -189,12 +191,23 @@ def _part(source: Source, spec: IngestSpec) -> _Part:
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)
     if isinstance(plan, Listing) and not plan.records and not plan.failures:
-        if type(source) is SingleFile and spec.layout == AUTO:
-            raise DataError(
-                f"{source.path} is no photo, archive or csv of a data set that is known: fer ingest -h lists these"
-            )
+        if isinstance(source, Sheet) and spec.layout == AUTO:
+            raise DataError(_unknown(source))
         raise DataError(f"{source.path} holds no photos of the layout {layout.NAME} ({layout.TITLE})")
     return _Part(source, layout, plan)
+
+
+def _unknown(source: Sheet) -> str:
+    """What to say of a file that no layout knows."""
+    hint = "fer ingest -h lists these"
+    if not source.path.lower().endswith((".csv", ".tsv")):
+        return f"{source.path} is no photo, archive or csv of a data set that is known: {hint}"
+    (name,) = source.names()
+    header = shorten(first_line(source, name).decode("utf-8-sig", "replace"), 80, placeholder=" ...")
+    return (
+        f"{source.path} is no csv of a data set that is known: {hint}. One of pixels has columns emotion and pixels, "
+        f"parted by commas, one of photos path and label; the first line here is {header!r}"
+    )
 
 
 def _check(parts: Sequence[_Part], spec: IngestSpec) -> None:

@@ -23,6 +23,7 @@ import pytest
 
 import fercli
 from fercli.cli import COMMANDS, fer, main
+from fercli.store import open_store
 
 from .program import COLD, FER, shell
 from .stores import samples, stdin_file, stdin_pipe, write
@@ -426,6 +427,9 @@ def test_a_machine_reads_the_summary(call, stores, tmp_path, command):
         "stage": command, "output": str(target), "up_to_date": False, "dry_run": False, "failures": [],
     }  # fmt: skip
     assert facts["rows"] == {"train": 0, "export": 0, "ingest": 3, "augment": 60}.get(command, 40)
+    if command == "train":
+        with open_store(target, "model") as model:
+            assert facts["metrics"] == model.documents["model"]["metrics"]
 
 
 @pytest.mark.parametrize("command", [name for name in WRITING if name not in ("ingest", "train")])

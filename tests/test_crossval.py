@@ -98,6 +98,12 @@ def test_each_row_is_answered_once_and_by_a_network_that_did_not_see_it(data: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5", "p.h5"]
 
 
+def test_the_fold_is_not_called_validation(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "p.h5", replaced(model="zhao-separable", dropout=None, epochs=1, precise_bn=True))
+    told = [note for note in notes if note.startswith("batch normalisations estimated anew: ")]
+    assert [note.split(": ")[1].split(" loss")[0] for note in told] == ["the fold's"] * 3
+
+
 def test_one_fold_gives_the_rows_that_all_give_for_it(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "all.h5")
     train(data, tmp_path / "one.h5", replaced(fold="1"))

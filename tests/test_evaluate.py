@@ -487,9 +487,10 @@ def test_a_gate_put_wrongly_is_told_before_any_work(gate, message):
     assert told(UsageError, lambda: EvalSpec(min=(gate,))) == message.format(known=known)
 
 
-def test_a_drop_without_a_baseline_is_told():
-    message = told(UsageError, lambda: EvalSpec(max_drop=0.5))
-    assert message == "--max-drop needs the earlier result to compare with: add --baseline FILE"
+@pytest.mark.parametrize("name", ["max_drop", "alpha"])
+def test_a_drop_without_a_baseline_is_told(name):
+    message = told(UsageError, lambda: EvalSpec(**{name: 0.5}))
+    assert message == f"--{name.replace('_', '-')} needs the earlier result to compare with: add --baseline FILE"
 
 
 def test_a_bound_is_met_by_equality():

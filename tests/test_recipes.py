@@ -411,6 +411,13 @@ def test_models_that_a_recipe_takes_are_trained_first(call, recipe, tmp_path: Pa
     assert len({path.read_bytes() for path in Path("there").glob("**/model.h5")}) == 3
 
 
+def test_a_file_where_the_folder_is_to_be_is_told(call, tmp_path):
+    (tmp_path / "out").touch()
+    status, out, err = call("run", "njoku", "--data", "synthetic:30", "-o", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert f"fer recipe run: error: {tmp_path}/out is no folder: name one with -o" in err
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

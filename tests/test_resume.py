@@ -76,6 +76,14 @@ def test_what_is_read_is_what_was_written(tmp_path, form):
     assert [one.start for one in past[1:]] == [one.end for one in past[:-1]]
 
 
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_a_table_that_a_spreadsheet_has_saved_is_gone_on_with(tmp_path, form):
+    path, mark = tmp_path / "rows", "\ufeff".encode()
+    path.write_bytes(mark + whole(form, PHOTOS[:2]))
+    assert [one.source for one in go_on(path, form)] == [name for name, _ in PHOTOS[:2]]
+    assert path.read_bytes() == mark + whole(form)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_run_that_fails_leaves_whole_rows(tmp_path, form):
     path = tmp_path / "rows"

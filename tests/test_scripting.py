@@ -60,6 +60,48 @@ def test_rows_alone_end_well_when_their_reader_leaves(made: Path) -> None:
     assert "nobody reads" not in done.stderr
 
 
+def test_standard_input_is_named_by_a_dash_wherever_a_file_is(made: Path, tmp_path: Path) -> None:
+    done = shell(
+        f"cat model.h5 | fer train -q --init - --teacher model.h5 --epochs 1 faces.h5 -o {tmp_path}/m.h5 &&"
+        f"fer eval --json predictions.h5 --split all | fer eval predictions.h5 --split all --baseline - &&"
+        f"fer eval predictions.h5 --split all --baseline - < predictions.h5",
+        made,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("accuracy fell") == 0
+    twice = shell("fer train --init - -o x.h5 < faces.h5; fer eval --baseline - < predictions.h5", made)
+    assert [line for line in twice.stderr.splitlines() if line.startswith("fer ")] == [
+        f"fer {command}: error: standard input is named twice, and can be read once" for command in ("train", "eval")
+    ]
+
+
+def test_two_forms_of_one_page(made: Path) -> None:
+    done = shell("fer eval predictions.h5 --split all --json --markdown", made)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == (
+        "fer eval: error: --json and --markdown are two forms of one page: leave one of them out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("r.csv", "source,"), ("r.TSV", "source\t"), ("r.json", '{"source'), ("r", "{")]
+)
+def test_the_name_of_the_output_tells_the_form_of_the_rows(made: Path, tmp_path: Path, name: str, first: str) -> None:
+    assert shell(f"fer predict -q -m model.h5 faces.h5 -o {tmp_path}/{name}", made).returncode == 0
+    assert (tmp_path / name).read_text().startswith(first)
+
+
+def test_a_name_that_tells_no_form_is_refused(made: Path, tmp_path: Path) -> None:
+    done = shell(f"fer predict -q -m model.h5 faces.h5 -o {tmp_path}/r.xlsx", made)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr.splitlines()[0] == (
+        f"fer predict: error: the name {tmp_path}/r.xlsx does not tell the form of the rows: "
+        f"add --format jsonl, csv, tsv or store"
+    )
+    words = f"-q -m model.h5 faces.h5 --format csv -o {tmp_path}/r.part"
+    assert shell(f"fer predict {words}", made).returncode == 0
+
+
 EMPTY = {
     "train --init": "train --init '' faces.h5 -o x.h5",
     "train --recipe": "train --recipe '' faces.h5 -o x.h5",

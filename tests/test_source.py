@@ -286,6 +286,23 @@ def test_archives_that_are_cut_off(kind: str, tmp_path: Path):
     assert told(lambda: open_source(str(path))).startswith(f"{path}: it is damaged or cut off: ")
 
 
+@pytest.mark.parametrize("cut", ["within a header", "between members", "a damaged header"])
+def test_a_tar_of_which_python_reads_a_part_alone(cut: str, tmp_path: Path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as made:
+        made.add(plant(tmp_path / "d", {f"{at}.jpg": bytes(400) for at in range(5)}), "d")
+    data = bytearray(path.read_bytes())
+    third = [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"][3]
+    if cut == "a damaged header":
+        data[third + 3] ^= 1
+    else:
+        del data[third + (200 if cut == "within a header" else 0) :]
+    path.write_bytes(data)
+    assert told(lambda: open_source(str(path))) == (
+        f"{path}: it is damaged or cut off: what follows the last member that can be read is no end of a tar"
+    )
+
+
 def test_a_zip_member_that_is_damaged_or_locked(tmp_path: Path):
     path = pack(plant(tmp_path / "d", {"a.jpg": bytes(range(256)), "b.jpg": b"b"}), "zip")
     data = bytearray(path.read_bytes())

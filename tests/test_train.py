@@ -436,6 +436,35 @@ def test_a_step_of_one_row_that_cannot_be_normalised_is_told(tmp_path: Path, bat
     train(data, tmp_path / "three.h5", replaced(model="alizadeh-shallow", dropout=None, batch=3, epochs=1))
 
 
+def test_a_step_of_one_row_whose_maps_are_of_one_pixel_is_told(tmp_path: Path) -> None:
+    images = np.zeros((8, 32, 32), np.uint8)
+    data = write_bands(tmp_path / "odd.h5", train=5, val=3, image=images)
+    assert refused(UsageError, data, replaced(model="zhao-resnet", dropout=None, batch=1)) == (
+        "--batch 1 leaves a step of one row, and zhao-resnet normalises over the rows of a step: type --batch 3 or more"
+    )
+
+
+def test_a_store_that_changes_ends_the_run_soon_and_its_best_model_is_kept(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5")
+
+    class Changing(Notes):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if " epoch 2/" in f" {text}":
+                data.write_bytes(write_bands(tmp_path / "other.h5", train=90).read_bytes())
+
+    heard = Changing()
+    with pytest.raises(DataError) as error:
+        train(data, tmp_path / "m.h5", replaced(epochs=50), heard)
+    kept = tmp_path / "m.h5.checkpoint"
+    assert re.fullmatch(
+        rf"{data} changed while it was trained on: add --force to start over with what it is now; {kept} keeps the "
+        rf"model of epoch [123]: to begin with that, add --init {kept} and name another -o",
+        str(error.value),
+    )
+    assert not any("epoch 4/" in note for note in heard.notes)
+
+
 def test_same_command_same_bytes(data: Path, tmp_path: Path) -> None:
     for name in ("one.h5", "two.h5"):
         train(data, tmp_path / name, replaced(epochs=1))
@@ -537,6 +566,40 @@ def test_a_damaged_augmentation_is_refused(tmp_path: Path) -> None:
 def test_the_settings_are_there_without_torch() -> None:
     code = "import sys; from fercli.stages import train, predict; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], check=True)
+
+
+def test_that_a_model_is_up_to_date_is_found_without_torch(data: Path, tmp_path: Path) -> None:
+    words = [
+        "fer",
+        "train",
+        "--model",
+        "njoku",
+        "--epochs",
+        "1",
+        "--device",
+        "cpu",
+        str(data),
+        "-o",
+        f"{tmp_path}/m.h5",
+    ]
+    code = f"""
+import sys
+from fercli.cli import main
+sys.argv = {words}
+try:
+    main()
+finally:
+    print("torch" in sys.modules)
+"""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert [run.stdout for run in runs] == ["True\n", "False\n"]
+    assert "is up to date" in runs[1].stderr
 
 
 def test_what_changes_nothing_is_told(data: Path, tmp_path: Path) -> None:

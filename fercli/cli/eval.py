@@ -21,10 +21,10 @@ from .console import Console, drop_output
 @options.inputs
 @options.model
 @options.settings(EvalSpec)
-@click.option("--json", "form", flag_value="json", help="Print all figures as JSON.")
-@click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
 @options.console
-def command(inputs: tuple[str, ...], model: str | None, form: str | None, **arguments: Any) -> None:
+def command(inputs: tuple[str, ...], model: str | None, as_json: bool, markdown: bool, **arguments: Any) -> None:
     """Measure predictions against the labels of the data; with --min or --baseline, fail when they are too bad.
 
     IN are predictions stores, or with -m stores of faces that the model labels first. Several count as one, and none of
@@ -35,9 +35,11 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
       fer eval -m model.h5 faces.h5 --split test --json > today.json
       fer eval predictions.h5 --split test --min accuracy=0.65 --baseline last-week.json --max-drop 0.5
     """
+    if as_json and markdown:
+        raise UsageError("--json and --markdown are two forms of one page: leave one of them out")
     spec = options.given(EvalSpec, arguments)
     failures: list[tuple[str, str]] = []
-    runner.check_files(inputs or ("-",))
+    runner.check_files((*(inputs or ("-",)), model, *spec.files))
     if not model and not ranks.writes():
         return  # the figures are the work of one
     evaluated = _labelled_first(model, inputs, spec, failures) if model else _evaluate(inputs, spec)
@@ -45,8 +47,8 @@ def command(inputs: tuple[str, ...], model: str | None, form: str | None, **argu
         return
     evaluation, old = evaluated
     verdicts = gate.judge(evaluation, spec, old)
-    text = report.as_markdown if form else report.as_text
-    told = json.dumps(report.to_json(evaluation, verdicts), indent=2) if form == "json" else text(evaluation, verdicts)
+    text = report.as_markdown if markdown else report.as_text
+    told = json.dumps(report.to_json(evaluation, verdicts), indent=2) if as_json else text(evaluation, verdicts)
     try:
         click.echo(told)
     except BrokenPipeError:  # whether or not anyone reads the figures, the gate is enforced

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import models
-from ..errors import FerError
+from ..errors import FerError, UsageError
 from ..recipes import pipeline, recipe
 from ..store import temporary_folder
 from ..text import printable
@@ -133,6 +133,8 @@ def run(
     sources = tuple(map(_path, sources))
     loaded = pipeline.placed(recipe.load(name).changed(assignments), folder)
     pipeline.check(loaded, folder)  # before the work, not after
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"{folder} is no folder: name one with -o")
     earlier = pipeline.before(loaded, sources, folder, resume, force)
     first = pipeline.ingest(loaded, sources, folder, force)
     if dry_run:

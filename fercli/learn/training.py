@@ -117,19 +117,28 @@ class Training:
         """Validation loss and accuracy of the model as it is kept."""
         return self.settled or (self.kept.validation_loss, self.kept.validation_accuracy)
 
-    def settle_norms(self) -> str:
-        """Estimates the batch normalisations of the best epoch anew, see `precise`; a note tells what came of it.
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures that a model store keeps of the model as it is kept."""
+        figures = {name: getattr(self.kept, name) for name in ("epoch", "loss", "accuracy")}
+        figures |= dict(zip(("validation_loss", "validation_accuracy"), self.validated, strict=True))
+        return figures | {
+            "training_rows": len(self.batches.labels), "validation_rows": int((self.validation[1] >= 0).sum()),
+        }  # fmt: skip
+
+    def settle_norms(self) -> tuple[float, float] | None:
+        """Estimates the batch normalisations of the best epoch anew, see `precise`; validation loss and accuracy then,
+        None where none is trained.
 
         Training ends with it, as with `calibrate`, which comes after it.
         """
         if not norms_of(self.rule):
-            return f"--precise-bn changes nothing: no batch normalisation of {self.card.name} is trained"
+            return None
         self.network.load_state_dict(self.best)
         estimate_norms(self.rule, self.batches, len(self.history) + 1)
         self.best = {name: values.detach().clone() for name, values in self.network.state_dict().items()}
         self.settled = loss_and_accuracy(self._answers()[0], self.validation[1])
-        loss, accuracy = self.settled
-        return f"batch normalisations estimated anew: validation loss {loss:.4f}, accuracy {100 * accuracy:.2f} %"
+        return self.settled
 
     def calibrate(self) -> float:
         """Makes the probabilities of the best epoch come true on the validation rows; the temperature that does it.
@@ -192,12 +201,9 @@ class Training:
         """Writes the model of the best epoch, in `half` precision or not; with `run` (see `checkpoint.check_same_run`)
         all that going on takes.
         """
-        metrics = {name: getattr(self.kept, name) for name in ("epoch", "loss", "accuracy")}
-        metrics |= dict(zip(("validation_loss", "validation_accuracy"), self.validated, strict=True))
-        metrics |= {"training_rows": len(self.batches.labels), "validation_rows": int((self.validation[1] >= 0).sum())}
         modelstore.save(
             dst,
-            Card(**{**vars(self.card), "metrics": metrics}),
+            Card(**{**vars(self.card), "metrics": self.metrics}),
             self.classes,
             self.channels,
             self.best,

@@ -45,9 +45,10 @@ class EvalSpec(Spec):
         low=0,
         high=100,
     )
-    alpha: float = option(
-        0.05,
-        "A drop counts only if the paired test finds it less likely by chance; 1 counts every drop.",
+    alpha: float | None = option(
+        None,
+        "A drop counts only if the paired test finds it less likely by chance; 1 counts every drop. The test needs a "
+        "predictions store as the baseline. [default: 0.05]",
         low=0.0001,
         high=1,
     )
@@ -56,8 +57,9 @@ class EvalSpec(Spec):
         super().__post_init__()
         for gate in self.min:
             parse_minimum(gate)
-        if self.max_drop is not None and self.baseline is None:
-            raise UsageError("--max-drop needs the earlier result to compare with: add --baseline FILE")
+        for flag, value in (("--max-drop", self.max_drop), ("--alpha", self.alpha)):
+            if value is not None and self.baseline is None:
+                raise UsageError(f"{flag} needs the earlier result to compare with: add --baseline FILE")
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,8 @@ from .report import from_json
 
 #: Means that leave out classes without rows: a gate on them would rise when a hard class went missing.
 _MEANS_OVER_CLASSES = ("macro_f1", "balanced_accuracy")
+#: What `--alpha` is unless given.
+ALPHA = 0.05
 #: A mean of seven times 0.65 is 0.65 but for rounding.
 _ROUNDING = 1e-12
 
@@ -44,7 +46,7 @@ def judge(evaluation: Evaluation, spec: EvalSpec, old: Evaluation | None = None)
         raise DataError(f"the baseline {spec.baseline} was not read, so nothing is compared with it")
     verdicts = check_minimums(evaluation, spec.min)
     if old is not None:
-        verdicts.append(check_baseline(evaluation, old, spec.max_drop or 0.0, spec.alpha))
+        verdicts.append(check_baseline(evaluation, old, spec.max_drop or 0.0, spec.alpha or ALPHA))
     return verdicts
 
 
@@ -153,7 +155,7 @@ def _check_rows(name: str, classes: Sequence[str], shown: set[str], where: str) 
             raise DataError(f"{name} cannot be judged: {where} has no row labelled {label!r}")
 
 
-def check_baseline(evaluation: Evaluation, old: Evaluation, max_drop: float, alpha: float = 0.05) -> Verdict:
+def check_baseline(evaluation: Evaluation, old: Evaluation, max_drop: float, alpha: float = ALPHA) -> Verdict:
     """Whether accuracy fell by more than `max_drop` percentage points below `old`; the rule is at the top.
 
     Raises DataError: another split, other classes, rows or labels, or rows that cannot be told to be the same.

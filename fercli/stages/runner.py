@@ -132,7 +132,7 @@ def run_on_stores(
     dry_run: bool = False,
 ) -> Outcome:
     """Runs a stage over the rows of one store or several ("-": standard input) and commits its store to `output`."""
-    check_files(inputs)
+    check_files([*inputs, *spec.files])
     check_output([*inputs, *spec.files], output)
     with open_store(inputs, stage.reads) as src:
         return run(
@@ -213,9 +213,11 @@ def recorded_key(path: str) -> str | None:
     return None if last["failed"] else last["key"]
 
 
-def check_files(inputs: Sequence[str | None]) -> None:
-    """Raises UsageError where several processes would read one standard input."""
-    if "-" in inputs:
+def check_files(names: Sequence[str | None]) -> None:
+    """Raises UsageError where standard input is to be two files, or several processes would read it."""
+    if names.count("-") > 1:
+        raise UsageError("standard input is named twice, and can be read once")
+    if "-" in names:
         ranks.check_alone("reading standard input", "write it to a file first, and name that")
 
 

@@ -76,6 +76,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         with trainings.kept() as saved:
             _copy(saved, dst, spec.half)
             dst.document("model", {key: value for key, value in saved.documents["model"].items() if key != "run"})
+            log.facts = {"metrics": saved.documents["model"]["metrics"]}
     for number, one in enumerate(done):
         log.note(f"{one}{' (kept)' if number == best else ''}")
 

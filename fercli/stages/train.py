@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
 from ..learn import ranks
-from ..store import Reader, Writer, create_store, open_store
+from ..store import Changed, Reader, Writer, create_store, open_store
 from .runner import Log, Stage, key, recorded_key
 from .trainspec import TrainSpec
 
@@ -85,6 +85,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     training.save(dst, half=spec.half)
     if checkpoint is not None:
         checkpoint.finished = [checkpoint.path]
+    log.facts = {"metrics": training.metrics}
     kept = training.kept
     accuracy = _percent(training.validated[1])
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
@@ -104,9 +105,12 @@ def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Sta
 
 def _named(spec: TrainSpec) -> list[str]:
     """Hex digests of the weights that `--init` and `--teacher` name, in this order."""
+    names = [name for name in (spec.init, *spec.teacher) if name]
+    if not names:  # torch need not be loaded for them
+        return []
     from ..learn.weights import digest
 
-    return [digest(name, spec.model) for name in (spec.init, *spec.teacher) if name]
+    return [digest(name, spec.model) for name in names]
 
 
 def fit(
@@ -142,17 +146,24 @@ def fit(
             _resume(training, run, checkpoint, spec, log)
             if spec.freeze:
                 log.note(training.compute_frozen())
-            _train(training, run, checkpoint, spec, log)
+            _train(training, src, run, checkpoint, spec, log)
             if spec.precise_bn:
                 log.stands("batch normalisations")
-                log.note(training.settle_norms())
-    except (Diverged, MemoryFull) as error:
+                settled = training.settle_norms()
+                nothing = f"--precise-bn changes nothing: no batch normalisation of {spec.model} is trained"
+                log.note(f"batch normalisations estimated anew: {_judged(spec, *settled)}" if settled else nothing)
+    except (Diverged, MemoryFull, Changed) as error:
         if checkpoint is None or checkpoint.keeps is None:
             raise
+        changed = f"{src.name} changed while it was trained on: add --force to start over with what it is now"
         raise type(error)(
-            f"{error}; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}: "
-            f"to begin with that, add --init {checkpoint.path} and name another -o"
+            f"{changed if isinstance(error, Changed) else error}; {checkpoint.path} keeps the model of epoch "
+            f"{checkpoint.keeps}: to begin with that, add --init {checkpoint.path} and name another -o"
         ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):  # of torch: a step of one row, whose maps are of one pixel
+            raise _one_row(spec) from error
+        raise
     if spec.calibrate:
         _calibrate(training, log)
         if spec.fold is None and ranks.writes():  # folds keep no model
@@ -167,10 +178,14 @@ def _check_steps(training: "Training", spec: TrainSpec) -> None:
     smallest = min(training.batches.sizes)
     ranks.check_share(smallest)
     if smallest == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in training.network.modules()):
-        raise UsageError(
-            f"--batch {spec.batch} leaves a step of one row, and {spec.model} normalises over the rows of a step: "
-            f"type --batch 3 or more"
-        )
+        raise _one_row(spec)
+
+
+def _one_row(spec: TrainSpec) -> UsageError:
+    return UsageError(
+        f"--batch {spec.batch} leaves a step of one row, and {spec.model} normalises over the rows of a step: "
+        f"type --batch 3 or more"
+    )
 
 
 def _calibrate(training: "Training", log: Log) -> None:
@@ -262,9 +277,12 @@ def _resume(
 
 
 def _train(
-    training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
+    training: "Training", src: Reader, run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
-    """Trains until the last epoch or until patience ends, with a line an epoch and checkpoints at their pace."""
+    """Trains until the last epoch or until patience ends, with a line an epoch and checkpoints at their pace.
+
+    Raises Changed within an epoch of a change of `src`.
+    """
     from ..learn.checkpoint import Pace
     from ..learn.device import peak_memory
     from ..learn.schedule import learning_rate
@@ -283,6 +301,8 @@ def _train(
     for epoch in training.epochs(last, rate, graphs, log.advance, watch):
         best = training.kept is epoch and training.select != "last"
         memory = peak_memory(training.batches.device) / 1e6
+        if ranks.writes():
+            src.check_unchanged()
         log.note(f"{_line(epoch, spec, rows, best)}, {memory:,.0f} MB")
         if checkpoint is not None and ranks.writes() and pace.due:
             with pace.keeping(), create_store(checkpoint.path) as writer:
@@ -299,13 +319,18 @@ def _out_of_patience(training: "Training", spec: TrainSpec) -> bool:
 
 
 def _line(epoch: "Epoch", spec: TrainSpec, rows: int, best: bool) -> str:
-    """What is told of an epoch. Where nothing is held out, a fold that is left out stands for validation."""
-    where = "validation" if spec.fold is None or spec.holdout else "the fold's"
+    """What is told of an epoch."""
     return (
         f"epoch {epoch.epoch}/{spec.epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
-        f"{where} loss {epoch.validation_loss:.4f}, accuracy {_percent(epoch.validation_accuracy)}"
+        f"{_judged(spec, epoch.validation_loss, epoch.validation_accuracy)}"
         f"{' (best)' if best else ''}; {rows / epoch.seconds:,.0f} images/s"
     )
+
+
+def _judged(spec: TrainSpec, loss: float, accuracy: float) -> str:
+    """Loss and accuracy of validation, for which a fold that is left out stands where nothing is held out."""
+    where = "validation" if spec.fold is None or spec.holdout else "the fold's"
+    return f"{where} loss {loss:.4f}, accuracy {_percent(accuracy)}"
 
 
 def _percent(share: float) -> str:

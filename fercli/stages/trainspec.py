@@ -26,8 +26,9 @@ class TrainSpec(Spec):
     batch: int = option(64, "Rows a step.", low=1)
     init: str | None = option(
         None,
-        "Weights to begin with, where name and shape fit: a model, a state dict, or imagenet (downloaded).",
-        metavar="MODEL.h5|FILE.pth|FILE.safetensors|imagenet",
+        "Weights to begin with, where name and shape fit: a model, a state dict, the default model, or "
+        "imagenet (downloaded).",
+        metavar="MODEL.h5|FILE.pth|FILE.safetensors|default|imagenet",
     )
     freeze: int | None = option(
         None,
@@ -54,7 +55,9 @@ class TrainSpec(Spec):
     mixup: float = option(0.0, "Mix pictures two by two, the shares drawn from Beta(A, A).", low=0, metavar="A")
     cutmix: float = option(0.0, "Paste a part of one picture into another, likewise.", low=0, metavar="A")
     votes: bool = option(False, "Learn how the votes for each class are shared, where the store has them.")
-    teacher: tuple[str, ...] = option((), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5")
+    teacher: tuple[str, ...] = option(
+        (), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5|default"
+    )
     teacher_weight: float = option(0.5, "Share of the loss that the teachers' answers have.", low=0, high=1)
     temperature: float = option(2.0, "How soft the teachers' answers are learnt.", low=0.1)
     heads: tuple[str, ...] = option(

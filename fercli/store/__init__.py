@@ -3,6 +3,7 @@
 from .atomic import check_writable, disk_errors, put, replacing, temporary_folder, write_all
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
+from .part import Changed
 from .pipe import is_store, opened, to_stdout
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
@@ -12,6 +13,7 @@ __all__ = [
     "SPLITS",
     "SPLIT_CODES",
     "Block",
+    "Changed",
     "Reader",
     "Writer",
     "block_rows",

@@ -63,6 +63,10 @@ def _state(stream: BinaryIO) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
+class Changed(DataError):
+    """A store is not what it was when it was opened."""
+
+
 class Part:
     """One open store file. Its attributes are those of a Reader."""
 
@@ -79,9 +83,9 @@ class Part:
         self._check_columns()
 
     def check_unchanged(self) -> None:
-        """Raises DataError if the file has changed since it was opened. One that takes its place is another file."""
+        """Raises Changed if the file has changed since it was opened. One that takes its place is another file."""
         if _state(self._stream) != self._state:
-            raise DataError(f"{self.name} changed while it was read: type the same command again")
+            raise Changed(f"{self.name} changed while it was read: type the same command again")
 
     @property
     def digest(self) -> str:

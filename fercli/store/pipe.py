@@ -103,7 +103,7 @@ def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
     Raises DataError for what is missing, empty, truncated or not HDF5.
     """
     name = STDIN if path == "-" else path
-    with _stdin() if path == "-" else _named(path, hint) as stream:
+    with _named(path, hint) as stream:
         yield stream, name, _check_length(stream, name, hint)
 
 
@@ -122,8 +122,11 @@ def opened(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     """A file, or a copy of what comes out of a named pipe, as the shell's `<(fer ...)` is one, from its beginning.
 
     A pipe can be read once, and what a setting names may be read for its digest and again for what it holds, so the
-    copy is kept to the end of the process. Raises as `open`.
+    copy is kept to the end of the process. "-" is standard input. Raises as `open`, and UsageError where that is
+    closed or a terminal.
     """
+    if path == "-":
+        return _stdin()
     status = os.stat(path)
     pipe = (path, status.st_dev, status.st_ino)
     if pipe in _copies:
@@ -158,7 +161,9 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     stream = sys.stdin.buffer
     status = os.fstat(stream.fileno())
     if stat.S_ISREG(status.st_mode):
-        return open(stream.fileno(), "rb", buffering=0, closefd=False)
+        file = open(stream.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115 - returned open
+        file.seek(0)
+        return file
     return _copied(stream, ("-", status.st_dev, status.st_ino))
 
 

@@ -125,6 +125,16 @@ def test_exif_orientation_is_applied() -> None:
     assert np.abs(found.astype(int) - turned).max() <= 3
 
 
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (6, 4)])
+def test_a_colour_profile_of_a_png_changes_nothing_and_nothing_is_said(kind: int, channels: int, capfd):
+    header = struct.pack(">IIBBBBB", 3, 2, 8, kind, 0, 0, 0)
+    row = bytes(range(0, 80 * channels, 80))
+    pixels = (b"IDAT", zlib.compress(2 * (b"\0" + 3 * row)))
+    profile = (b"iCCP", b"ICC Profile\0\0" + zlib.compress(b"no profile"))
+    assert np.array_equal(image.decode(png(header, profile, pixels)), image.decode(png(header, pixels)))
+    assert capfd.readouterr().err == ""
+
+
 def test_exif_orientation_is_applied_beside_transparency() -> None:
     pixels = b"\0" + bytes([10, 20, 30, 255, 40, 50, 60, 255])  # one row of two pixels
     ihdr = struct.pack(">IIBBBBB", 2, 1, 8, 6, 0, 0, 0)

@@ -65,8 +65,9 @@ def decode(data: bytes) -> np.ndarray:
     name, _, _ = header(data)
     _check_whole(name, data)
     flag = cv2.IMREAD_UNCHANGED if _has_alpha(name, data) else cv2.IMREAD_ANYCOLOR  # UNCHANGED ignores orientation
+    file = _without_profile(data) if name == "PNG" else data
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image = cv2.imdecode(np.frombuffer(file, np.uint8), flag)
     except cv2.error:
         image = None
     if image is None:
@@ -224,6 +225,16 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             raise DataError("the PNG data is damaged: a checksum does not match")
         yield name, at + 8, length
         at += 12 + length
+
+
+def _without_profile(data: bytes) -> bytes:
+    """A PNG without its colour profile, which OpenCV does not apply, and of many of which libpng complains."""
+    for name, at, length in _png_chunks(data):
+        if name == b"iCCP":
+            return data[: at - 8] + data[at + length + 4 :]
+        if name == b"IDAT":
+            break
+    return data
 
 
 def _check_whole(name: str, data: bytes) -> None:

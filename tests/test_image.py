@@ -164,12 +164,18 @@ def test_bytes_behind_a_jpeg_are_no_harm() -> None:
     assert image.decode(data).shape == (24, 40, 3)
 
 
+VIDEO = "the file is a video, not a photo: a video has to be named, and its name to end as such, in .mp4"
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         (b"", "the file is empty (zero bytes)"),
         (b"\0\0\0\x18ftypheic" + bytes(12), "HEIC images are not read: convert it to JPEG"),
         (b"\0\0\0\x1cftypavif" + bytes(12), "AVIF images are not read: convert it to JPEG"),
+        (b"\0\0\0\x1cftypisom" + bytes(12), VIDEO),
+        (b"\x1aE\xdf\xa3" + bytes(12), VIDEO),
+        (b"RIFF\0\0\0\0AVI " + bytes(12), VIDEO),
         (b"GIF8", "the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image"),
         (b"<html>", "the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image"),
         (b"\xff\xd8\xff\xe0", "the image is cut off before its end (JPEG, 4 bytes)"),

@@ -130,6 +130,10 @@ def _format(data: bytes) -> str:
         return "BMP"
     if data[4:8] == b"ftyp" and data[8:12] in _OF_PHONES:
         raise DataError(f"{_OF_PHONES[data[8:12]]} images are not read: convert it to JPEG")
+    if data[4:8] == b"ftyp" or data[:4] == b"\x1aE\xdf\xa3" or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
+        raise DataError(
+            "the file is a video, not a photo: a video has to be named, and its name to end as such, in .mp4"
+        )
     raise DataError("the file is not a JPEG, PNG, BMP, GIF, TIFF or WebP image")
 
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from fercli.errors import DataError, UsageError
 from fercli.ops.augment import Recipe, augment, matrices, uniform
+from fercli.ops.image import digests_of
 from fercli.stages.augment import AugmentSpec
 from fercli.stages.augment import run as run_augment
-from fercli.store import open_store
+from fercli.store import create_store, open_store
 
 from .stages import run_stage, write_samples
 
@@ -152,6 +153,17 @@ def test_copies_follow_the_originals(tmp_path) -> None:
         for name in ("label", "source", "subject", "digest"):
             assert np.array_equal(out.column(name), np.concatenate([src.column(name)] * 4)), name
         assert out.column("copy").tolist() == [False] * 40 + [True] * 120
+
+
+def test_copies_are_known_by_a_digest_where_the_store_had_none(tmp_path) -> None:
+    with open_store(store(tmp_path)) as src, create_store(tmp_path / "bare.h5") as dst:
+        dst.start("samples", src.classes, src.channels)
+        dst.append({name: src.column(name) for name in ("image", "label")})
+        dst.document("provenance", [])
+    made = tmp_path / "bare.h5"
+    run_stage(run_augment, made, tmp_path / "out.h5", AugmentSpec(rotation=15))
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("digest").tolist() == [*digests_of(GRAY).tolist()] * 2
 
 
 def test_copies_of_copies_are_copies(tmp_path) -> None:

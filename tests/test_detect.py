@@ -153,6 +153,8 @@ def test_the_largest_face_of_each_photo_becomes_a_row(tmp_path) -> None:
         assert not {"encoded", "height", "width"} & set(out.columns)
     assert notes == ["1 of 3 photos show no face that haar finds and were left out: photo 1"]
     assert failures == []
+    notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(size=32, min_face=31))
+    assert notes == ["1 of 3 photos show no face that haar finds with these settings and were left out: photo 1"]
 
 
 @pytest.mark.usefixtures("squares")

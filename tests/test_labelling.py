@@ -323,6 +323,18 @@ def test_a_sheet_shows_the_surest_and_counts_all(tmp_path, monkeypatch):
     assert angry == ("angry: 0 faces", [])
 
 
+def test_unsure_faces_are_a_group_of_their_own(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(draw, "sheet", lambda groups, *size: told.append(groups) or np.zeros((9, 9, 3), np.uint8))
+    sheet, unsure = ContactSheet(str(tmp_path / "sheet.png"), ("happy",), Log("skip")), face_of("happy", 0.4)
+    unsure.rows[0] |= {"status": "unsure", "label": None}
+    sheet.add([face_of("happy", 0.5), unsure])
+    assert sheet.close() == f"a sheet of 2 faces in {tmp_path}/sheet.png"
+    assert [(title, [text for _, text in shown]) for title, shown in told[0]] == [
+        ("happy: 1 face", ["50%"]), ("unsure: 1 face", ["40%"]),
+    ]  # fmt: skip
+
+
 def test_a_photo_that_vanished_is_told(tmp_path):
     def gone():
         raise DataError("it cannot be read: No such file or directory")

@@ -15,7 +15,7 @@ from torch import nn
 from fercli.errors import DataError, UsageError
 from fercli.learn import batches as batches_module
 from fercli.learn import infer
-from fercli.learn.augment import Augment
+from fercli.learn.augment import Augment, transform
 from fercli.learn.batches import Batches
 from fercli.learn.calibrate import fit_temperature
 from fercli.learn.device import MemoryFull, choose_device, device_errors
@@ -25,12 +25,13 @@ from fercli.learn.loop import Epoch, best_epoch
 from fercli.learn.mix import Mix
 from fercli.learn.normalise import Normalise, statistics
 from fercli.learn.optimizer import Ascent, make_optimizer
-from fercli.learn.rows import choose_rows, make_digests
+from fercli.learn.rows import choose_rows
 from fercli.learn.schedule import learning_rate
 from fercli.learn.shared import SharedLoss
 from fercli.learn.step import Rule, follow
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
+from fercli.ops.image import digests_of
 from fercli.store import objects, open_store
 from tests.learning import bands, write_bands
 
@@ -110,6 +111,15 @@ def test_augmentation_on_the_device_is_that_of_stored_copies(recipe: Recipe) -> 
     assert np.abs(made[:, 0].numpy() - stored).max() < 2.5  # cv2 interpolates in 32nds of a pixel, and rounds
     (other,), _ = batches.gather(where, batches.draw(6))
     assert not torch.equal(made, other)
+
+
+@given(st.integers(1, 9), st.integers(0, 1000))
+def test_pixels_come_from_where_torch_takes_them(side: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    move, pixels = torch.randn(3, 2, 3, generator=generator), torch.rand(3, 2, side, side, generator=generator)
+    grid = nn.functional.affine_grid(move, list(pixels.shape), align_corners=False)
+    expected = nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(transform(pixels, {"move": move}), expected, atol=1e-5)
 
 
 def test_unit_brings_pixels_to_0_and_1() -> None:
@@ -241,7 +251,7 @@ def test_a_holdout_is_seeded_shares_out_each_class_and_parts_the_rows(tmp_path: 
 
 def test_copies_stay_on_one_side_and_are_validated_once(tmp_path: Path) -> None:
     images, _ = bands(90)
-    digest = make_digests(images).copy()
+    digest = digests_of(images).copy()
     digest[60:] = digest[:30]
     train, validation = chosen(tmp_path / "data.h5", digest=digest)
     assert not {row % 60 for row in train} & {row % 60 for row in validation}

@@ -150,6 +150,13 @@ def test_levels_lie_on_the_sheet_whole_and_apart() -> None:
 
 
 @pytest.mark.usefixtures("package")
+def test_detectors_on_two_devices_have_networks_of_their_own() -> None:
+    first = detectors.load("mtcnn", 40)
+    detectors.load("mtcnn", 40, device="meta")
+    assert {weight.device.type for net in (first._rnet, first._onet) for weight in net.parameters()} == {"cpu"}
+
+
+@pytest.mark.usefixtures("package")
 def test_faces_of_real_photos_are_those_of_the_published_cascade(shared_data: Path) -> None:
     counts = {
         "0-f1-su-ph.jpg": 1, "BWPictureHuman.jpg": 0, "free-mountain-vector-01.jpg": 0, "multi_face.jpg": 5,

@@ -75,6 +75,17 @@ def test_standard_input_is_named_by_a_dash_wherever_a_file_is(made: Path, tmp_pa
     ]
 
 
+@pytest.mark.parametrize(
+    "words", ["--margin 0", "--min-face 500", "--keep largest", "--detect-every 3", "--align", "--confidence 0.9"]
+)
+def test_a_setting_of_the_search_where_faces_were_found_already(made: Path, words: str) -> None:
+    done = shell(f"fer predict -m model.h5 faces.h5 {words}", made)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == (
+        f"fer predict: error: {words.split()[0]} is about finding faces, and faces.h5 holds faces already: leave it out"
+    )
+
+
 def test_two_forms_of_one_page(made: Path) -> None:
     done = shell("fer eval predictions.h5 --split all --json --markdown", made)
     assert (done.returncode, done.stdout) == (2, "")

@@ -19,7 +19,8 @@ def scene(*faces: tuple[int, int]) -> np.ndarray:
     """A frame with faces of 96 px at these corners."""
     frame = BACKGROUND.copy()
     for x, y in faces:
-        frame[y : y + 96, x : x + 96] = FACE
+        part = frame[y : y + 96, x : x + 96]
+        part[:] = FACE[: part.shape[0], : part.shape[1]]
     return frame
 
 
@@ -133,6 +134,16 @@ def test_a_face_that_the_detector_misses_now_and_then_is_followed():
     there = moving(60, step=1)
     told = [[] if 14 <= number < 26 else faces for number, faces in enumerate(there)]
     assert numbers(follow(there, Detector(told))) == [[1]] * 60
+
+
+def test_a_face_that_is_half_out_of_the_picture_is_told_while_it_is_found():
+    there = [[(min(150 + 8 * number, 272), 60)] for number in range(40)]
+    found = [faces if number < 26 else [] for number, faces in enumerate(there)]  # the middle of its box is at the edge
+    detector = Detector(found)
+    told = numbers(follow(there, detector))
+    missed = min(number for number in detector.searched if number >= 26)
+    assert told == [[1]] * missed + [[]] * (40 - missed)
+    assert numbers(follow(there, Detector(there))) == [[1]] * 40
 
 
 def test_what_the_detector_does_not_find_any_more_is_given_up():

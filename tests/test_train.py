@@ -602,6 +602,11 @@ finally:
     assert "is up to date" in runs[1].stderr
 
 
+def test_a_beta_that_the_optimizer_lacks_is_told(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=1, optimizer="nesterov", beta2=0.9))
+    assert notes[0] == "--beta2 changes nothing: --optimizer nesterov has none"
+
+
 def test_what_changes_nothing_is_told(data: Path, tmp_path: Path) -> None:
     notes = train(data, tmp_path / "m.h5", replaced(epochs=1, teacher_weight=0.7, temperature=4.0))
     assert notes[:2] == [f"--{name} without --teacher changes nothing" for name in ("teacher-weight", "temperature")]

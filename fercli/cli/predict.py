@@ -76,7 +76,9 @@ def command(
     with opened(inputs, files_from, null) as src:
         if spec.split and not isinstance(src, Reader):
             raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
-        if not isinstance(src, Reader):
+        if isinstance(src, Reader):
+            predict.check_search(src, spec)
+        else:
             video.tell_left_out(src, log)
         if form == "store" and wanted.any:
             raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")

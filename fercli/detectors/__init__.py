@@ -36,7 +36,7 @@ class Detector(ABC):
 
     @abstractmethod
     def __init__(self, min_face: int, confidence: float | None = None, weights: str | None = None) -> None:
-        """`min_face`: smallest width and height of a face that is of interest, px. `confidence`: the lowest score to
+        """`min_face`: longer side of the smallest face that is of interest, px. `confidence`: the lowest score to
         report, None for the detector's own. `weights`: a file of weights, for those that take one.
         """
 

@@ -9,6 +9,7 @@ three quarters of its time on a processor with AMX, boxes move (intersection ove
 other resizing.
 """
 
+import copy
 import threading
 from collections.abc import Sequence
 
@@ -55,11 +56,14 @@ class Detector(Base):
         check_reached(confidence, "mtcnn")
         self._device = torch.device(device)
         plain = cascade(weights)
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
+            torch.get_num_threads()  # settles its own number, before that of another thread becomes the first
+        else:
             torch.set_num_threads(1)  # for this thread: a photo a core is faster than every core on each photo
         self._pnet = FastProposalNet(plain.pnet).to(self._device)
         self._rnet, self._onet = (
-            network.to(self._device, memory_format=torch.channels_last) for network in (plain.rnet, plain.onet)
+            copy.deepcopy(network).to(self._device, memory_format=torch.channels_last)  # others have them elsewhere
+            for network in (plain.rnet, plain.onet)
         )
         self._min_face = min_face
         self._confidence = PASS[2] if confidence is None else confidence

@@ -73,11 +73,11 @@ def train(
         rates = [rate((epoch - 1) * steps + step) for step in range(steps)]
         for step, rows in enumerate(runner.run(epoch, rates), start=1):
             if step % CHECK_STEPS == 0:
-                losses = ranks.total(runner.losses[:step])  # waits for the device
+                losses = _known(ranks.total(runner.losses[:step]))
                 _check(losses, epoch)
                 watch(epoch, losses[-CHECK_STEPS:].double().mean().item())
             advance(rows)
-        losses, hits = ranks.total(runner.losses), ranks.total(runner.hits)
+        losses, hits = _known(ranks.total(runner.losses)), _known(ranks.total(runner.hits))
         _check(losses, epoch)
         seconds = time.perf_counter() - began
         network = rule.network if rule.average is None else rule.average
@@ -94,6 +94,12 @@ def train(
             rates[-1],
             seconds,
         )
+
+
+def _known(values: Tensor) -> Tensor:
+    """Numbers of the device, for which this waits, in the CPU's memory."""
+    with ranks.waiting():
+        return values.cpu()
 
 
 def _answers(network: nn.Module, rule: Rule, inputs: Inputs) -> np.ndarray:

@@ -144,22 +144,30 @@ def _terminated(*_: object) -> None:
 
 
 @contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Around what waits inside of torch for other processes, or for a GPU that does. See `join`."""
+    _run.wait = object()
+    try:
+        yield
+    finally:
+        _run.wait = None
+
+
+@contextlib.contextmanager
 def _talk() -> Iterator[Any]:
     """torch.distributed, whose errors become `Lost`."""
     import torch
     from torch import distributed
 
-    _run.wait = object()
     try:
-        yield distributed
+        with waiting():
+            yield distributed
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         if threading.current_thread() is threading.main_thread():  # a GPU's gradients have one of their own
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Lost(LOST) from error
-    finally:
-        _run.wait = None
 
 
 def first_to_tell(text: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..ops import image
+from ..ops.image import digests_of
 from ..ops.partition import assign, codes, connected
 from ..store import SPLIT_CODES, Reader
 from .heads import read_heads
@@ -183,9 +183,4 @@ def read_digests(src: Reader) -> np.ndarray:
     """(N, 16) uint8: the digest column, or digests of the images where there is none."""
     if "digest" in src.columns:
         return src.column("digest")
-    return np.concatenate([make_digests(block["image"]) for block in src.blocks(["image"])])
-
-
-def make_digests(images: np.ndarray) -> np.ndarray:
-    """(N, 16) uint8 of images (N, H, W[, C])."""
-    return np.frombuffer(b"".join(map(image.digest, images)), np.uint8).reshape(-1, 16)
+    return np.concatenate([digests_of(block["image"]) for block in src.blocks(["image"])])

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..ops.augment import Recipe, augment
+from ..ops.image import digests_of
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, Reader, Writer, block_rows
 from .dense import GRADIENTS, require_dense
@@ -120,6 +121,7 @@ def _append(src: Reader, dst: Writer, log: Log, rows: np.ndarray, recipe: Recipe
         numbers = rows[first : first + block_rows(block)]
         images = block["image"] if recipe is None else augment(block["image"], recipe, numbers, copy)
         marked = block.get("copy", np.zeros(len(numbers), bool)) | (recipe is not None)
-        dst.append({**block, "image": images, "parent": numbers, "copy": marked})
+        told = {} if "digest" in block else {"digest": digests_of(block["image"])}  # by which a copy is one
+        dst.append({**block, **told, "image": images, "parent": numbers, "copy": marked})
         first += len(numbers)
         log.advance(len(numbers))

@@ -16,6 +16,7 @@ from ..store import check_writable, replacing
 from ..text import counted
 from .faces import Photo
 from .outputs import Labelled, Output, lies_in, pixels
+from .rows import UNSURE
 from .runner import Log
 
 FLAG = "--contact-sheet"
@@ -39,17 +40,17 @@ class ContactSheet(Output):
 
     def __init__(self, path: str, classes: Sequence[str], log: Log) -> None:
         self._path, self._log = Path(path), log
-        self._kept: dict[str, list[_Kept]] = {name: [] for name in classes}
-        self._count = dict.fromkeys(classes, 0)
+        self._kept: dict[str, list[_Kept]] = {name: [] for name in (*classes, UNSURE)}
+        self._count = dict.fromkeys(self._kept, 0)
 
     def add(self, batch: Sequence[Labelled]) -> None:
         """Keeps the faces that are among the surest so far."""
         for photo, rows in batch:
             for row in rows:
-                if row["status"] == "ok":
-                    order = -sum(self._count.values())
-                    self._count[row["label"]] += 1
-                    kept = self._kept[row["label"]]
+                if row["status"] in ("ok", UNSURE):
+                    group, order = row["label"] or UNSURE, -sum(self._count.values())
+                    self._count[group] += 1
+                    kept = self._kept[group]
                     if len(kept) == FACES and (row["confidence"], order) < kept[0]:
                         continue
                     face = _Kept(row["confidence"], order, row["box"] or (), photo)
@@ -62,6 +63,8 @@ class ContactSheet(Output):
     def close(self) -> str:
         groups = []
         for name, kept in self._kept.items():
+            if name == UNSURE and not kept:
+                continue
             surest = sorted(kept, reverse=True)
             found = [(tile, f"{face.confidence:.0%}") for face, tile in self._tiles(surest) if tile is not None]
             title = f"{name}: {counted(self._count[name], 'face')}"

@@ -50,7 +50,9 @@ class SearchSpec(Spec):
         high=2,
     )
     keep: str = option("largest", "Faces of a photo that become rows.", choices=KEEP)
-    min_face: int = option(32, "Leave out faces smaller than this: they show little expression.", low=1, metavar="PX")
+    min_face: int = option(
+        32, "Leave out faces whose longer side is less: they show little expression.", low=1, metavar="PX"
+    )
     detect_every: int = option(
         6, "Frames of a video from one search for faces to the next; in between they are followed.", low=1
     )
@@ -268,4 +270,10 @@ def _tell(missed: list[str], photos: int, spec: DetectSpec, log: Log) -> None:
         return
     did = "were left out" if spec.on_miss == "drop" else "were kept whole"
     told = ", ".join(missed[:_SOURCES_TOLD]) + (", ..." if len(missed) > _SOURCES_TOLD else "")
-    log.note(f"{len(missed):,} of {photos:,} photos show no face that {spec.detector} finds and {did}: {told}")
+    log.note(f"{len(missed):,} of {photos:,} photos show no face that {finder(spec)} and {did}: {told}")
+
+
+def finder(spec: DetectSpec) -> str:
+    """Who finds faces, in words: a choice of them is no fault of the detector's."""
+    chooses = spec.confidence is not None or spec.min_face != DetectSpec.min_face
+    return f"{spec.detector} finds{' with these settings' if chooses else ''}"

@@ -18,7 +18,7 @@ from ..layouts import Listing, Options, Source, Table, get, names, open_source, 
 from ..layouts.base import first_line
 from ..layouts.files import Files, Sheet, is_image, naming, unreadable
 from ..layouts.video import is_clip
-from ..ops.image import decode, digest
+from ..ops.image import decode, digests_of
 from ..spec import flag_of, option
 from ..store import Block, Writer, block_rows, is_store
 from ..store.schema import CHANNELS
@@ -170,8 +170,7 @@ def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
                 "ingest them into two stores"
             )
         images = block["image"] if dense else map(decode, block["encoded"])
-        sums = b"".join(digest(photos.to_gray_if_equal(image)) for image in images)
-        yield {**block, "digest": np.frombuffer(sums, np.uint8).reshape(-1, 16)}
+        yield {**block, "digest": digests_of(map(photos.to_gray_if_equal, images))}
 
 
 def _open(path: str) -> Source:

@@ -13,9 +13,10 @@ from ..errors import DataError, UsageError
 from ..layouts import Source
 from ..layouts.video import Clip
 from ..learn import ranks
+from ..ops.image import digests_of
 from ..ops.parallel import buffered
 from ..ops.views import VIEWS
-from ..spec import option
+from ..spec import flag_of, option
 from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX
 from .answering import Answering, withhold
@@ -115,6 +116,17 @@ def store(
         )
 
 
+def check_search(src: Reader, spec: PredictSpec) -> None:
+    """Raises UsageError for a setting of the search for faces where a store holds faces that were found already."""
+    if "encoded" in src.columns or spec.detector not in (AUTO, "none"):
+        return
+    for field in SearchSpec.fields():
+        if field.name not in ("detector", "device") and getattr(spec, field.name) != getattr(PredictSpec, field.name):
+            raise UsageError(
+                f"{flag_of(field.name)} is about finding faces, and {src.name} holds faces already: leave it out"
+            )
+
+
 def heads_told(model: str, data: Reader) -> tuple[str, ...]:
     """The further heads of a model store whose answers the samples can be compared with."""
     from ..learn.modelstore import read_card
@@ -189,8 +201,6 @@ class Predictor:
 
         `label` (N,) int16 has the labels of all its rows among the model's classes, None where it has no labels.
         """
-        from ..learn.rows import make_digests
-
         check_fit(self.model, src)
         smoothing = Smoothing(self.spec.smooth)
         if self.spec.smooth and not {"track", "time"} <= set(src.columns):
@@ -204,16 +214,16 @@ class Predictor:
         with closing(buffered(src.blocks(columns, rows), 1)) as read:
             for block in (piece for whole in read for piece in pieces(whole, self._piece, first)):
                 inputs = [block.pop(name) for name in self.model.columns]
-                digests = block["digest"] if "digest" in block else make_digests(inputs[0])
-                parent = numbers[first : first + len(digests)]
+                digest = block["digest"] if "digest" in block else digests_of(inputs[0])
+                parent = numbers[first : first + len(digest)]
                 if label is not None:
                     block["label"] = label[parent]
                 if "source" not in block:
                     block["source"] = objects(f"row {row}" for row in parent)
-                answered = smoothing({**block, **self.answering.of_inputs(inputs, digests), "parent": parent})
+                answered = smoothing({**block, **self.answering.of_inputs(inputs, digest), "parent": parent})
                 yield withhold(answered, self.spec.abstain)
-                first += len(digests)
-                log.advance(len(digests))
+                first += len(digest)
+                log.advance(len(digest))
 
     def over_photos(self, photos: Iterable[Photo], log: Log) -> Iterator[Block]:
         """Prediction blocks for photos: see `faces.label_photos`; of several processes, those of all in process 0."""

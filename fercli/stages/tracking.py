@@ -18,6 +18,9 @@ SAME = 0.3
 #: Times in a row that the detector may miss a face that is followed, but not more often than it found it before: heads
 #: turn away, and a false face is seldom found again.
 PATIENCE = 3
+#: Share of its box that lies in the frame, below which a face that the last search missed is not told: it has left, and
+#: what is followed is the edge.
+WITHIN = 0.6
 #: Seconds for which a face that was lost keeps its number, in case that it comes back to its place.
 MEMORY = 2.0
 
@@ -42,6 +45,12 @@ class _Track:
     number: int = 0
     found: int = 1
     missed: int = 0
+
+    def has_left(self, height: int, width: int) -> bool:
+        """Whether nobody finds it any more, and most of it lies outside of a frame of this size."""
+        x, y, across, down = self.kcf.box
+        inside = (min(x + across, width) - max(x, 0)) * (min(y + down, height) - max(y, 0))
+        return self.missed > 0 and inside < WITHIN * across * down
 
     def sight(self) -> "_Sight":
         box = self.kcf.box
@@ -112,7 +121,7 @@ class Tracker:
         self._wait -= 1
         for track in self._followed:
             track.time = frame.time
-        return _View(frame, gray, [track.sight() for track in self._followed])
+        return _View(frame, gray, [track.sight() for track in self._followed if not track.has_left(*gray.shape)])
 
     def _search(self, frame: Frame, gray: np.ndarray) -> None:
         """Finds the faces anew: each is one that is followed, or one that was lost at this place, or a new one."""

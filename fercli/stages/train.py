@@ -232,6 +232,8 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
     for name in ("teacher_weight", "temperature"):
         if not spec.teacher and getattr(spec, name) != getattr(TrainSpec, name):
             log.note(f"--{name.replace('_', '-')} without --teacher changes nothing")
+    if spec.optimizer in ("sgd", "nesterov") and spec.beta2 != TrainSpec.beta2:
+        log.note(f"--beta2 changes nothing: --optimizer {spec.optimizer} has none")
     if spec.precision == "bfloat16" and not multiplies_bfloat16(batches.device):
         log.note("--precision bfloat16 is emulated here, mostly far slower than float32: type --precision auto")
     if rows.unlabelled:

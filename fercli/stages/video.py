@@ -19,7 +19,7 @@ from ..layouts.video import Clip, Frame, is_clip, is_video, open_clip
 from ..ops.parallel import buffered
 from ..store import Block, Writer, objects
 from ..text import counted
-from .detect import DetectSpec, Found, Search, samples
+from .detect import DetectSpec, Found, Search, finder, samples
 from .faces import Answer, Photo, rows_of
 from .opening import shell_words
 from .runner import Log
@@ -140,7 +140,7 @@ def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log)
                 log.advance(len(batch))
         if missed:
             did = "were left out" if spec.on_miss == "drop" else "were kept whole"
-            log.note(f"{missed:,} of {count:,} frames of {clip.path} show no face that {spec.detector} finds and {did}")
+            log.note(f"{missed:,} of {count:,} frames of {clip.path} show no face that {finder(spec)} and {did}")
 
 
 def _failed(clip: Clip, reason: str, all_there_is: bool, log: Log) -> None:

@@ -26,8 +26,8 @@ from fercli.learn.infer import BATCH, log_probabilities
 from fercli.learn.inputs import Inputs
 from fercli.learn.modelstore import Model, load
 from fercli.learn.normalise import Normalise
-from fercli.learn.rows import make_digests
 from fercli.models.shipped import model_path
+from fercli.ops.image import digests_of
 from fercli.stages import predict
 from fercli.stages.predict import Predictor, PredictSpec
 from fercli.stages.runner import Log
@@ -108,7 +108,7 @@ def write(path: Path, images: np.ndarray) -> None:
         for first in range(0, len(images), 1024):
             some = images[first : first + 1024]
             names = objects(f"photos/{number:06}.jpg" for number in range(first, first + len(some)))
-            dst.append({"image": some, "source": names, "digest": make_digests(some)})
+            dst.append({"image": some, "source": names, "digest": digests_of(some)})
         dst.document("provenance", [])
 
 

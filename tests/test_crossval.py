@@ -430,5 +430,6 @@ def test_settings_that_do_not_go_together_are_told(settings: dict, message: str)
 def test_a_holdout_of_nothing_is_told(tmp_path: Path) -> None:
     data = write(tmp_path / "data.h5")
     assert refused(UsageError, data, replaced(holdout=0.001)) == (
-        "--holdout 0.001 of 40 training rows holds out none: raise it"
+        "--holdout 0.001 of 40 training rows holds out none: raise it (rows of one photo, clip or sequence stay "
+        "together)"
     )

@@ -524,7 +524,7 @@ def test_without_rows_to_choose_the_epoch_by_two_ways_out_are_told(tmp_path: Pat
 def test_a_holdout_of_nothing_is_refused(tmp_path: Path) -> None:
     data = write_bands(tmp_path / "data.h5", train=9, val=0)
     assert refused(UsageError, data, replaced(holdout=0.01)) == (
-        "--holdout 0.01 of 9 training rows holds out none: raise it"
+        "--holdout 0.01 of 9 training rows holds out none: raise it (rows of one photo, clip or sequence stay together)"
     )
 
 

@@ -146,7 +146,10 @@ def _held_out(src: Reader, train: np.ndarray, holdout: float, seed: int) -> tupl
     """As `hold_out`. Raises UsageError where that is no row."""
     rest, validation = hold_out(src, train, holdout, seed)
     if not (_labels(src)[validation] >= 0).any():
-        raise UsageError(f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it")
+        raise UsageError(
+            f"--holdout {holdout:g} of {len(train)} training rows holds out none: raise it (rows of one photo, clip or "
+            f"sequence stay together)"
+        )
     return rest, validation
 
 

@@ -24,7 +24,6 @@ FLAG = "--annotate"
 #: Marks a folder whose pictures may be overwritten: they were made here.
 MARK = ".fer-pictures"
 _MARKED = "The pictures in this folder were made by fer predict --annotate, which may overwrite them.\n"
-_LONGEST = 255  # bytes of a file's name
 _UNWRITTEN = (".gif",)  # formats that are written as PNG
 
 
@@ -103,8 +102,6 @@ class Pictures(Output):
             picture = encode(draw.annotated(image, faces, "" if faces else NO_FACE), target.suffix.lower())
         except DataError as problem:
             return labelled, str(problem)
-        if len(os.fsencode(target.name)) > _LONGEST:
-            return labelled, f"its name would be longer than {_LONGEST} bytes"
         os.makedirs(target.parent, exist_ok=True)
         put(target, picture, FLAG)
         return labelled, ""

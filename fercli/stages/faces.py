@@ -202,13 +202,15 @@ def relative(path: str) -> str:
 
 
 class Unique:
-    """Tells names apart: one that another photo has gets a suffix made of where its photo comes from."""
+    """Tells names apart: one that another photo has, or that no file system takes, gets a suffix made of where its
+    photo comes from.
+    """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def __call__(self, name: str, origin: str) -> str:
-        if name in self._taken:
+        if name in self._taken or _is_too_long(name):
             name = told_apart(name, os.fsencode(origin))
         self._taken.add(name)
         return name
@@ -218,6 +220,10 @@ def told_apart(name: str, by: bytes) -> str:
     """A name with a suffix made of some bytes, cut to the 255 bytes that file systems take."""
     stem, suffix = os.path.splitext(name)
     end = f"-{hashlib.blake2b(by, digest_size=4).hexdigest()}{suffix}"
-    while len(os.fsencode(os.path.basename(stem) + end)) > 255 and os.path.basename(stem):
+    while _is_too_long(stem + end) and os.path.basename(stem):
         stem = stem[:-1]
     return stem + end
+
+
+def _is_too_long(name: str) -> bool:
+    return len(os.fsencode(os.path.basename(name))) > 255

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 #: How long one waits for another that lives but does not answer. That one has ended is seen at once.
 PATIENCE = timedelta(minutes=30)
-#: Seconds after which one that waits for another and was told to end does not wait any longer.
-_GRACE = 2.0
+#: Seconds after which one that waits for another and was told to end does not wait any longer. What it has is kept if
+#: the other answers before; torchrun kills both after 30.
+_GRACE = 10.0
 
 LOST = "another process of this run was lost, or the run was terminated: type the same command again"
 

@@ -6,7 +6,6 @@ that is empty leaves its photo unlabelled.
 """
 
 import csv
-import itertools
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -83,10 +82,8 @@ def _form(source: Source, name: str) -> _Form | None:
     header = first_line(source, name).decode("utf-8-sig", "replace").rstrip("\r")
     for delimiter in ",;\t":
         columns = [column.strip(' "').lower() for column in header.split(delimiter)]
-        places = {
-            kind: columns.index(wanted)
-            for kind, names in _NAMES.items()
-            for wanted in itertools.islice((one for one in names if one in columns), 1)
+        places = {  # of the first of the names that is there
+            kind: columns.index(one) for kind, names in _NAMES.items() for one in reversed(names) if one in columns
         }
         if {"path", "label"} <= set(places):
             return _Form(delimiter, places)

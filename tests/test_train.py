@@ -602,6 +602,11 @@ finally:
     assert "is up to date" in runs[1].stderr
 
 
+def test_a_warmup_of_no_step_is_told(data: Path, tmp_path: Path) -> None:
+    notes = train(data, tmp_path / "m.h5", replaced(epochs=1, warmup=0.01))
+    assert notes[0] == "--warmup 0.01 is less than half a step: the rate begins at --lr"
+
+
 def test_a_beta_that_the_optimizer_lacks_is_told(data: Path, tmp_path: Path) -> None:
     notes = train(data, tmp_path / "m.h5", replaced(epochs=1, optimizer="nesterov", beta2=0.9))
     assert notes[0] == "--beta2 changes nothing: --optimizer nesterov has none"

@@ -246,6 +246,8 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         log.note(f"--ema {spec.ema:g} leaves {share} of the first weights in the average of {steps:,} steps: lower it")
     if spec.warmup > spec.epochs:
         log.note(f"--warmup {spec.warmup:g} is longer than the {spec.epochs} epochs: the rate never reaches --lr")
+    if spec.warmup and not round(spec.warmup * len(batches)):
+        log.note(f"--warmup {spec.warmup:g} is less than half a step: the rate begins at --lr")
     missing = missing_classes(batches.labels, training.classes)
     if missing:
         log.note(f"no training row shows {', '.join(missing)}: the model will not answer so")

@@ -48,7 +48,7 @@ def write(path, *blocks, kind="samples", classes=CLASSES, channels=None, documen
     """Writes a store of these blocks; returns its path as a str."""
     if channels is None:
         channels = ("gray",) if blocks and "image" in blocks[0] else ()
-    with mock.patch("os.fsync"), create_store(path) as store:  # waiting for the disk is for test_atomic
+    with mock.patch("os.fsync"), create_store(path) as store:  # also where a test runs this in a process of its own
         store.start(kind, classes, channels)
         for block in blocks:
             store.append(block)

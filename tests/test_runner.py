@@ -44,13 +44,6 @@ class Counted:
             dst.append(kept | {"image": kept["image"] + np.uint8(spec.by)})
 
 
-@pytest.fixture(autouse=True)
-def no_sync():
-    """The disk is waited for in test_atomic alone."""
-    with mock.patch("os.fsync"):
-        yield
-
-
 @pytest.fixture
 def source(tmp_path):
     good = samples() | {"label": np.zeros(6, np.int16)}

@@ -13,8 +13,8 @@ from . import warm
 # another (243 instead of 220 s over seven of these files)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# what was written outlives a process that is killed, whether it waits for the disk or not, and the machine is not killed
-# here (109 instead of 118 s over four of these files); commands that start cold wait
+# what was written outlives a process that is killed, whether it waits for the disk or not; no machine is killed here
+# (109 instead of 118 s over four of these files); commands that start cold wait
 os.fsync = lambda _: None
 
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

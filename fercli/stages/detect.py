@@ -13,7 +13,7 @@ from .. import detectors
 from ..errors import DataError, UsageError
 from ..ops.align import aligned
 from ..ops.geometry import face
-from ..ops.image import decode, digest, to_gray
+from ..ops.image import decode, digests_of, to_gray
 from ..ops.parallel import ordered_map
 from ..spec import Spec, option
 from ..store import Block, Reader, Writer, opened, take
@@ -257,7 +257,7 @@ def samples(found: Sequence[Found], block: Block, first: int, search: Search) ->
     rows = take(block, of)
     rows["image"] = np.array(crops, np.uint8).reshape(-1, search.spec.size, search.spec.size)
     rows["parent"] = of + first
-    rows["digest"] = np.frombuffer(b"".join(map(digest, crops)), np.uint8).reshape(-1, 16)
+    rows["digest"] = digests_of(crops)
     rows.setdefault("box", np.concatenate([one.box for one in found]))
     rows.setdefault("score", np.concatenate([one.score for one in found]))
     if search.has_landmarks:

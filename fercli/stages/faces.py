@@ -13,7 +13,7 @@ from ..errors import DataError, DeviceGone
 from ..layouts.archive import Archive
 from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..layouts.video import is_video
-from ..ops.image import digest, header
+from ..ops.image import digests_of, header
 from ..ops.parallel import ordered_map
 from ..store import Block, Reader, objects
 from ..store.schema import HEAD_PREFIX
@@ -112,7 +112,7 @@ def rows_of(batch: list[tuple[Photo, Found]], first: int, size: int, answer: Ans
     of = np.repeat(np.arange(len(batch)), np.maximum(faces, 1))  # photo of each row
     answered = faces[of] > 0
     crops = [crop for one in found for crop in one.crops]
-    digests = np.frombuffer(b"".join(map(digest, crops)), np.uint8).reshape(-1, 16)
+    digests = digests_of(crops)
     answers = answer(np.array(crops, np.uint8).reshape(-1, size, size), digests)
     answers["box"] = np.concatenate([one.box for one in found])
     answers["score"] = np.concatenate([one.score for one in found])

@@ -1,6 +1,7 @@
 """What runs on a GPU, where there is one."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,18 @@ import torch
 
 from fercli import detectors
 from fercli.detectors import _weights
-from fercli.learn import stored
+from fercli.learn import batches, freeze, stored
 from fercli.ops.augment import Recipe
 from fercli.ops.geometry import overlap
+from fercli.stages.predict import Predictor, PredictSpec
+from fercli.stages.runner import Log
 from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 
+from . import test_crossval
 from .learning import write_bands
+from .program import fer
+from .stages import KillAt, Killed
 from .test_mtcnn import noise, random_cascade, write_weights
 from .test_train import train
 
@@ -84,6 +90,85 @@ def test_rows_that_do_not_fit_are_learnt_from_windows(data: Path, tmp_path: Path
     for device in ("cuda", "cpu"):
         train(data, tmp_path / f"{device}.h5", dataclasses.replace(SPEC, device=device, epochs=2))
     assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05, abs=0.02)
+
+
+@pytest.mark.parametrize(("documents", "settings"), [({"augment": RECIPE}, {}), ({}, {"freeze": 1})])
+def test_rows_for_which_the_gpu_has_no_room_are_learnt_from_memory(
+    tmp_path: Path, monkeypatch, documents: dict, settings: dict
+) -> None:
+    data, spec = write_bands(tmp_path / "data.h5", documents=documents), dataclasses.replace(SPEC, **settings)
+    train(data, tmp_path / "on_gpu.h5", spec)
+    for module in (batches, freeze):
+        monkeypatch.setattr(module, "free_memory", lambda device: 0)
+    train(data, tmp_path / "in_memory.h5", spec)
+    assert losses(tmp_path / "in_memory.h5") == pytest.approx(losses(tmp_path / "on_gpu.h5"), rel=0.02)
+
+
+def test_a_run_cut_off_and_resumed_learns_what_one_run_does(data: Path, tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, optimizer="adamw", ema=0.9, schedule="cosine", epochs=4)
+    train(data, tmp_path / "whole.h5", spec)
+    with pytest.raises(Killed):
+        train(data, tmp_path / "cut.h5", spec, KillAt(40))  # of 16 steps an epoch
+    notes = train(data, tmp_path / "cut.h5", spec, resume=True)
+    assert any(note.startswith("resuming after epoch ") for note in notes)
+    assert losses(tmp_path / "cut.h5") == pytest.approx(losses(tmp_path / "whole.h5"), rel=0.02)
+
+
+def test_behind_frozen_layers_a_gpu_learns_as_a_cpu(tmp_path: Path) -> None:
+    data = write_bands(tmp_path / "data.h5", train=250)
+    train(data, tmp_path / "first.h5", SPEC)
+    for device in ("cuda", "cpu"):
+        spec = dataclasses.replace(SPEC, device=device, init=str(tmp_path / "first.h5"), freeze=2)
+        train(data, tmp_path / f"{device}.h5", spec)
+    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05, abs=0.02)
+
+
+def test_features_beside_the_images_are_read_on_a_gpu(tmp_path: Path) -> None:
+    features = np.random.Generator(np.random.PCG64([1])).random((280, 12), np.float32)
+    data = write_bands(tmp_path / "data.h5", train=250, hog=features)
+    for device in ("cuda", "cpu"):
+        spec = dataclasses.replace(SPEC, model="alizadeh-shallow-hog", device=device, epochs=2, lr=1e-4)
+        train(data, tmp_path / f"{device}.h5", spec)
+    assert losses(tmp_path / "cuda.h5") == pytest.approx(losses(tmp_path / "cpu.h5"), rel=0.05, abs=0.02)
+
+
+def test_the_networks_of_several_folds_are_captured_one_after_the_other(tmp_path: Path) -> None:
+    data = test_crossval.write(tmp_path / "data.h5")
+    for compile_ in ("auto", "none"):
+        spec = dataclasses.replace(SPEC, fold="all", epochs=4, compile=compile_)
+        test_crossval.train(data, tmp_path / f"{compile_}.h5", spec)
+    captured, plain = (answers(tmp_path / f"{name}.h5") for name in ("auto", "none"))
+    assert captured == pytest.approx(plain, abs=0.05)
+
+
+def answers(path: Path) -> np.ndarray:
+    with open_store(path, "predictions") as src:
+        return src.column("probability")
+
+
+@pytest.mark.parametrize("settings", [{}, {"tta": "ten"}, {"precision": "bfloat16"}, {"batch": 100}])
+def test_the_rows_of_a_store_get_the_answers_of_a_cpu(tmp_path: Path, settings: dict) -> None:
+    data = write_bands(
+        tmp_path / "data.h5", train=250, val=2500
+    )  # more than a block, a pass and what waits behind them
+    train(data, tmp_path / "m.h5", dataclasses.replace(SPEC, epochs=1))
+    told = {}
+    for device in ("cuda", "cpu"):
+        spec = PredictSpec(**{"precision": "float32", "device": device, **settings})
+        predictor = Predictor.load(tmp_path / "m.h5", spec)
+        with open_store(data) as src:
+            told[device] = np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])
+    assert told["cuda"] == pytest.approx(told["cpu"], abs=0.02)
+
+
+def test_the_faces_of_photos_get_the_answers_of_a_cpu(tmp_path: Path) -> None:
+    fer("ingest", "synthetic:20:scenes", "-o", tmp_path / "scenes.h5")
+    command = ("predict", "--detector", "haar", "--precision", "float32", tmp_path / "scenes.h5", "--device")
+    there, here = ([json.loads(line) for line in fer(*command, device)[0].splitlines()] for device in ("cuda", "cpu"))
+    assert [(row["source"], row["box"]) for row in there] == [(row["source"], row["box"]) for row in here]
+    assert any(row["status"] == "ok" for row in here)
+    for ours, theirs in zip(there, here, strict=True):
+        assert ours.get("probabilities") == pytest.approx(theirs.get("probabilities"), abs=0.02)
 
 
 def test_mtcnn_finds_on_a_gpu_what_it_finds_on_a_cpu(tmp_path: Path) -> None:

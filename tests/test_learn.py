@@ -28,7 +28,7 @@ from fercli.learn.optimizer import Ascent, make_optimizer
 from fercli.learn.rows import choose_rows
 from fercli.learn.schedule import learning_rate
 from fercli.learn.shared import SharedLoss
-from fercli.learn.step import Rule, follow
+from fercli.learn.step import Rule, follow, uncapturable
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
 from fercli.ops.image import digests_of
@@ -55,6 +55,7 @@ def test_rows_lie_on_a_gpu_where_they_fit_and_all_inputs_together(
     held = Batches((images, features), np.arange(10), batch=4, seed=0, device=gpu)
     assert [values.device.type for values in held.inputs] == [where, where]
     assert held.resident == (where == "meta")
+    assert uncapturable(held) == ("" if held.resident else "the rows do not lie in its memory")
     held.hold((torch.zeros(10, 5000, device=gpu), features))  # what frozen layers made there, whatever its size
     assert [values.device.type for values in held.inputs] == ["meta", "meta"]
 

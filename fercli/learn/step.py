@@ -202,4 +202,11 @@ def _aside(wanted: bool) -> Iterator[None]:
 
 def capturable(batches: Batches, advice: str) -> bool:
     """Whether steps are captured under `--compile auto` or `none`: on a GPU whose memory holds the rows, alone."""
-    return advice == "auto" and batches.device.type == "cuda" and batches.resident and ranks.size() == 1
+    return advice == "auto" and batches.device.type == "cuda" and not uncapturable(batches)
+
+
+def uncapturable(batches: Batches) -> str:
+    """Why no GPU could repeat steps as a graph; empty where one could."""
+    if ranks.size() > 1:
+        return "several processes share them"
+    return "" if batches.resident else "the rows do not lie in its memory"

@@ -290,7 +290,7 @@ def _train(
     from ..learn.checkpoint import Pace
     from ..learn.device import peak_memory
     from ..learn.schedule import learning_rate
-    from ..learn.step import capturable
+    from ..learn.step import capturable, uncapturable
 
     steps, rows = len(training.batches), len(training.batches.labels)
     total, warmup = spec.epochs * steps, round(spec.warmup * steps)
@@ -298,6 +298,9 @@ def _train(
     last = 0 if _out_of_patience(training, spec) else spec.epochs
     log.total(max(0, last - len(training.history)) * rows)
     graphs, pace = capturable(training.batches, spec.compile), Pace()
+    if spec.compile == "auto" and training.batches.device.type == "cuda" and not graphs:
+        reason = uncapturable(training.batches)
+        log.note(f"steps are not repeated as a CUDA graph, so small batches are slow: {reason}")
 
     def watch(epoch: int, loss: float) -> None:
         log.stands(f"epoch {epoch}/{spec.epochs}: loss {loss:.4f}")

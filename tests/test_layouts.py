@@ -328,6 +328,8 @@ def test_a_list_alone_names_photos_seen_from_its_folder(tmp_path: Path):
     digests = {open_source(str(listed)).digest(names) for names in ((), ("../a.png",), ("../a.png", "../x/b.png"))}
     (folder / "a.png").write_bytes(photo(3))
     assert len(digests | {open_source(str(listed)).digest(("../a.png",))}) == 4
+    digests = {open_source(f"{tmp_path}/d/{way}lists/train.tsv").digest(("../a.png", "none")) for way in ("", "x/../")}
+    assert len(digests) == 1  # wherever it is seen from
 
 
 def test_lists_that_are_none(tmp_path: Path):
@@ -339,8 +341,29 @@ def test_lists_that_are_none(tmp_path: Path):
     plant(tmp_path, {"l.csv": f"path,emotion\n{'a' * 200_000},sad\n"})
     told = refusal(lambda: get("list").scan(source, Options()))
     assert told == "l.csv: it is no table of rows: field larger than field limit (131072)"
-    plant(tmp_path, {"d/results.csv": "file,label\na.jpg,sad\n", "d/sad/b.jpg": photo()})
-    assert recognise(open_source(f"{tmp_path}/d")).NAME == "folder"  # which has no such photo
+    plant(tmp_path, {"l.csv": 'path,emotion,note\na,sad,"nice\nb,sad,\n'})  # rows that an open quote would take in
+    told = refusal(lambda: get("list").scan(source, Options()))
+    assert told == "l.csv: it is no table of rows: unexpected end of data"
+    plant(tmp_path, {"d/results.csv": 'file,label\na.jpg,sad\n"', "d/sad/b.jpg": photo()})
+    folder = open_source(f"{tmp_path}/d")
+    assert recognise(folder).NAME == "folder"  # which has no such photo
+    plant(tmp_path, {"d/results.csv": "file,label\na.jpg,sad\n"})
+    assert get("list").scan(folder, Options()).failures == [("results.csv:1", "there is no photo a.jpg")]
+
+
+def test_lists_that_contradict_one_another(tmp_path: Path):
+    files = {
+        "all.csv": "path,label\nimages/gone.png,sad\nimages/a.png,happy\nimages/b.png,sad\n",
+        "train.csv": "path,label\nimages//a.png,sad\nimages/c.png,fear\nimages/c.png,angry\n",
+    }
+    found = scanned(plant(tmp_path, {**files, **{f"images/{name}.png": photo() for name in "abc"}}), "list")
+    assert found.rows == [row("images/a.png", "sad", "train"), row("images/c.png", "fear", "train")]
+    assert found.failures == [
+        ("all.csv:1", "there is no photo images/gone.png"),
+        ("all.csv:2", "neither a column nor the name of the file tells its split"),
+        ("all.csv:3", "neither a column nor the name of the file tells its split"),
+        ("train.csv:3", "its photo is that of train.csv:2 already"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)

@@ -154,7 +154,7 @@ class Files(Source):
         return self._paths
 
     def read(self, name: str) -> bytes:
-        data = read_regular(self._locate(name))
+        data = read_regular(self.locate(name))
         self._digests[name] = hashlib.blake2b(data, digest_size=16).digest()
         return data
 
@@ -162,7 +162,7 @@ class Files(Source):
         def remember(digest: bytes) -> None:
             self._digests[name] = digest
 
-        return Stream(open_regular(self._locate(name)), remember)
+        return Stream(open_regular(self.locate(name)), remember)
 
     def digest(self, names: Iterable[str] = ()) -> str:
         state = hashlib.blake2b(digest_size=16)
@@ -178,7 +178,8 @@ class Files(Source):
                 return os.fsencode(str(error))
         return self._digests[name]
 
-    def _locate(self, name: str) -> str:
+    def locate(self, name: str) -> str:
+        """Where a file lies, as the system names it."""
         return name
 
 
@@ -208,7 +209,7 @@ class Folder(Files):
     def unlisted(self) -> dict[str, str]:
         return self._listing[1]
 
-    def _locate(self, name: str) -> str:
+    def locate(self, name: str) -> str:
         return f"{self.path}/{name}"
 
 
@@ -244,24 +245,31 @@ class Sheet(SingleFile):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._named = Files(path, ())
+        self._named = _Beside(path)
 
     def read(self, name: str) -> bytes:
         if name in self.names():
             return super().read(name)
-        place = self._locate(name)
+        place = self._named.locate(name)
         if not os.path.lexists(place):
             raise DataError(f"there is no {place}: paths are seen from the folder of {self.path}")
-        return self._named.read(place)
+        return self._named.read(name)
 
     def digest(self, names: Iterable[str] = ()) -> str:
         own, others = super().digest(), set(names).difference(self.names())
         if not others:
             return own
-        named = self._named.digest(map(self._locate, others))
+        named = self._named.digest(others)
         return hashlib.blake2b(bytes.fromhex(own + named), digest_size=16).hexdigest()
 
-    def _locate(self, name: str) -> str:
+
+class _Beside(Files):
+    """Files by their paths seen from the folder of the file `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, ())
+
+    def locate(self, name: str) -> str:
         return os.path.join(os.path.dirname(self.path), name)
 
 

@@ -41,20 +41,18 @@ def matches(source: Source) -> bool:
 
 
 def scan(source: Source, options: Options) -> Listing:
-    lists = _lists(source)
+    lists = _lists(source) or _tables(source)  # if no row names a file, each is a failure that tells its path
     if not lists:
         columns = " and ".join(f"one called {' or '.join(_NAMES[kind][:4])}" for kind in ("path", "label"))
         raise DataError(f"{source.path} holds no csv or tsv with the columns of a list of photos: {columns}")
     known = None if isinstance(source, Sheet) else frozenset(source.names())
-    listing = Listing((), [])
-    found: list[tuple[Record, str]] = []
-    for name, form in lists.items():
-        for row, line in _rows(source, name, form):
-            told = _told(line, name, form, known)
-            if isinstance(told, str):
-                listing.failures.append((f"{name}:{row}", told))
-            else:
-                found.append(told)
+    rows = [
+        (f"{name}:{row}", _told(line, name, form, known))
+        for name, form in lists.items()
+        for row, line in _rows(source, name, form)
+    ]
+    listing = Listing((), [], failures=[(place, told) for place, told in rows if isinstance(told, str)])
+    found = list(_sound([(place, *told) for place, told in rows if not isinstance(told, str)], listing.failures))
     listing.classes = ordered([label for _, label in found if label])
     index = {"": -1, **{label: at for at, label in enumerate(listing.classes)}}
     listing.records = [record._replace(label=index[label]) for record, label in found]
@@ -64,18 +62,38 @@ def scan(source: Source, options: Options) -> Listing:
     return listing
 
 
+def _sound(found: Sequence[tuple[str, Record, str]], failures: list[tuple[str, str]]) -> Iterator[tuple[Record, str]]:
+    """Records and their labels, without rows that name a photo again, or lack a split where others have one."""
+    split, first = any(record.split for _, record, _ in found), {}
+    for place, record, label in found:
+        if record.name in first:
+            failures.append((place, f"its photo is that of {first[record.name]} already"))
+        elif split and not record.split:
+            failures.append((place, "neither a column nor the name of the file tells its split"))
+        else:
+            first[record.name] = place
+            yield record, label
+
+
 def _lists(source: Source) -> dict[str, _Form]:
-    """The tables that list photos. One among many files has to name one of them."""
-    found = {}
-    names = set(source.names())
-    for name in sorted(names):
-        form = _form(source, name) if name.lower().endswith((".csv", ".tsv")) else None
-        if form and not isinstance(source, Sheet):
-            _, first = next(_rows(source, name, form), (0, []))
-            form = form if _path(first, name, form) in names else None
-        if form:
-            found[name] = form
-    return found
+    """The tables that list photos. Among many files a table is one if it names any of them."""
+    tables, names = _tables(source), frozenset(source.names())
+    if isinstance(source, Sheet):
+        return tables
+    return {name: form for name, form in tables.items() if _names_any(source, name, form, names)}
+
+
+def _names_any(source: Source, name: str, form: _Form, files: frozenset[str]) -> bool:
+    try:
+        return any(_path(line, name, form) in files for _, line in _rows(source, name, form))
+    except DataError:  # whatever it is, it lies among photos that may do without it
+        return False
+
+
+def _tables(source: Source) -> dict[str, _Form]:
+    """The tables with the columns of a list of photos."""
+    named = sorted({name for name in source.names() if name.lower().endswith((".csv", ".tsv"))})
+    return {name: form for name in named if (form := _form(source, name))}
 
 
 def _form(source: Source, name: str) -> _Form | None:
@@ -92,7 +110,7 @@ def _form(source: Source, name: str) -> _Form | None:
 
 def _rows(source: Source, name: str, form: _Form) -> Iterator[tuple[int, list[str]]]:
     """The numbers of the rows, from 1, and their fields."""
-    rows = csv.reader(text_lines(source, name), delimiter=form.delimiter)
+    rows = csv.reader(text_lines(source, name), delimiter=form.delimiter, strict=True)  # tells of an open quote
     try:
         next(rows)
         yield from enumerate(rows, start=1)

@@ -117,6 +117,19 @@ def test_killed_at_every_step(tmp_path, inputs, command, name):
     assert seen["new"] >= 1
 
 
+def test_an_output_is_on_the_disk_before_it_takes_its_place_and_its_folder_after(tmp_path, monkeypatch):
+    target, seen = tmp_path / "out", []
+
+    def sync(handle):
+        seen.append((stat.S_ISDIR(os.fstat(handle).st_mode), target.read_bytes()))
+
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", sync)
+    with replacing(target) as part:
+        part.write_bytes(b"new")
+    assert seen == [(False, b"old"), (True, b"new")]
+
+
 # --- the disk --------------------------------------------------------------------------------------------------------
 
 

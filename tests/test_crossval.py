@@ -279,6 +279,19 @@ def test_a_run_cut_off_anywhere_and_rerun_gives_the_same_file(data: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.h5", "data.h5", "whole.h5"]
 
 
+def test_no_model_of_a_fold_is_offered_to_begin_with(data: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.h5")
+
+    class Changing(Notes):
+        def note(self, text: str) -> None:
+            if " epoch 2/" in f" {text}":
+                data.write_bytes(other.read_bytes())
+
+    with pytest.raises(DataError) as error:
+        train(data, tmp_path / "p.h5", heard=Changing())
+    assert str(error.value) == f"{data} changed while it was trained on: add --force to start over with what it is now"
+
+
 RUN = """
 import sys, torch
 torch.set_num_threads(1)

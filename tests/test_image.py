@@ -173,6 +173,8 @@ VIDEO = "the file is a video, not a photo: a video has to be named, and its name
         (b"", "the file is empty (zero bytes)"),
         (b"\0\0\0\x18ftypheic" + bytes(12), "HEIC images are not read: convert it to JPEG"),
         (b"\0\0\0\x1cftypavif" + bytes(12), "AVIF images are not read: convert it to JPEG"),
+        (b"\0\0\0\x1cftyphevc" + bytes(12), "HEIC images are not read: convert it to JPEG"),
+        (b"\0\0\0\x18ftypcrx " + bytes(12), "CR3 images are not read: convert it to JPEG"),
         (b"\0\0\0\x1cftypisom" + bytes(12), VIDEO),
         (b"\x1aE\xdf\xa3" + bytes(12), VIDEO),
         (b"RIFF\0\0\0\0AVI " + bytes(12), VIDEO),

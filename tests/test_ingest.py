@@ -305,6 +305,8 @@ def test_places_without_photos(tmp_path: Path):
         f"{folder}/a.csv is no csv of a data set that is known: fer ingest -h lists these. One of pixels has columns "
         f"emotion and pixels, parted by commas, one of photos path and label; the first line here is 'emotion;pixels'"
     )
+    told = refusal(tmp_path, plant(folder, {"list.csv": "path,label\n"}) / "list.csv")
+    assert told.startswith(f"{folder}/list.csv holds no photos of the layout list (a csv or tsv with a column path")
     chosen = refusal(tmp_path, folder / "notes.txt", layout="folder")
     assert chosen == f"{folder}/notes.txt holds no photos of the layout folder ({title})"
     told = refusal(tmp_path, tmp_path / "nowhere")

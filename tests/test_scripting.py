@@ -69,7 +69,8 @@ def test_standard_input_is_named_by_a_dash_wherever_a_file_is(made: Path, tmp_pa
         made,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("accuracy fell") == 0
+    told = " ".join(done.stdout.split())
+    assert told.count("(30 rows), as in standard input") == 2
     twice = shell("fer train --init - -o x.h5 < faces.h5; fer eval --baseline - < predictions.h5", made)
     assert [line for line in twice.stderr.splitlines() if line.startswith("fer ")] == [
         f"fer {command}: error: standard input is named twice, and can be read once" for command in ("train", "eval")
@@ -109,6 +110,11 @@ def test_a_name_that_tells_no_form_is_refused(made: Path, tmp_path: Path) -> Non
     assert done.stderr.splitlines()[0] == (
         f"fer predict: error: the name {tmp_path}/r.xlsx does not tell the form of the rows: "
         f"add --format jsonl, csv, tsv or store"
+    )
+    done = shell(f"fer predict -q -m model.h5 faces.h5 -o {tmp_path}/drawn.mp4", made)  # whatever form it were
+    assert done.stderr.splitlines()[0] == (
+        f"fer predict: error: {tmp_path}/drawn.mp4 has the name of a photo or video, and what is written is neither: "
+        f"name it otherwise"
     )
     words = f"-q -m model.h5 faces.h5 --format csv -o {tmp_path}/r.part"
     assert shell(f"fer predict {words}", made).returncode == 0
@@ -326,6 +332,8 @@ def test_weights_of_a_detector_come_out_of_a_pipe(made: Path) -> None:
     told = shell("fer detect -q --detector mtcnn --weights <(cat model.h5) faces.h5 -o x.h5", made)
     assert "/dev/fd/" in told.stderr
     assert "holds no weights of mtcnn" in told.stderr
+    told = shell("fer detect -q --detector yunet --weights <(echo none) faces.h5 -o x.h5", made)
+    assert re.match(r"fer detect: error: /dev/fd/\d+ is no ONNX model that OpenCV [\d.]+ can read\n", told.stderr)
     with opened(str(made / "model.h5")) as file:
         expected = hashlib.sha256(file.read()).hexdigest()
     os.mkfifo(made / "weights")

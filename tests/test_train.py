@@ -465,6 +465,19 @@ def test_a_store_that_changes_ends_the_run_soon_and_its_best_model_is_kept(tmp_p
     assert not any("epoch 4/" in note for note in heard.notes)
 
 
+def test_a_store_that_changes_after_the_last_epoch_is_told_likewise(tmp_path: Path) -> None:
+    data, other = write_bands(tmp_path / "data.h5"), write_bands(tmp_path / "other.h5", train=90)
+
+    class Changing(Notes):
+        def note(self, text: str) -> None:
+            if text.startswith("the temperature "):
+                data.write_bytes(other.read_bytes())
+
+    with pytest.raises(DataError, match="changed while it was trained on: add --force to start over with what it is"):
+        train(data, tmp_path / "m.h5", replaced(epochs=1, calibrate=True), Changing())
+    train(data, tmp_path / "m.h5", replaced(epochs=1, calibrate=True), force=True)
+
+
 def test_same_command_same_bytes(data: Path, tmp_path: Path) -> None:
     for name in ("one.h5", "two.h5"):
         train(data, tmp_path / name, replaced(epochs=1))

@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from typing import NoReturn
 
 import click
@@ -35,6 +36,9 @@ COMMANDS = {
 
 #: Those that several processes, which torchrun has started, do together.
 SHARED = ("train", "predict", "eval")
+
+#: Seconds that a process which gives up another one has to say so.
+_LAST_WORD = 5.0
 
 
 class Stages(click.Group):
@@ -129,7 +133,10 @@ def _fill_closed_streams() -> None:
 
 def _status(console: Console) -> int:
     def give_up() -> NoReturn:
-        console.error(ranks.LOST)
+        late = threading.Timer(_LAST_WORD, end, (1,))
+        late.daemon = True
+        late.start()
+        console.error(ranks.LOST)  # which may wait too, for the process that knows what was told already
         end(1)
 
     try:

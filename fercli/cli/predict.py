@@ -67,10 +67,12 @@ def command(
     """
     model = model_path(model)
     spec, wanted = options.given(PredictSpec, arguments), options.given(OutputSpec, arguments)
-    form = form or _form_of(wanted.resume or output)
+    form = form or _FORM_OF.get(os.path.splitext(wanted.resume or output)[1].lower())
     read = (*inputs, files_from) if inputs or files_from else ("-",)
     runner.check_files((*read, model, *spec.files))
     runner.check_output((*inputs, model, files_from, *spec.files), output, binary=form == "store")
+    if form is None:
+        raise _formless(wanted.resume or output)
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with opened(inputs, files_from, null) as src:
@@ -93,10 +95,8 @@ def command(
     tell(console, outcome)
 
 
-def _form_of(output: str) -> str:
-    """The form that the name of a file tells. Raises UsageError where it tells none, as that of a spreadsheet."""
-    form = _FORM_OF.get(os.path.splitext(output)[1].lower())
-    if form is None:
-        forms = ", ".join(rows.FORMATS)
-        raise UsageError(f"the name {output} does not tell the form of the rows: add --format {forms} or store")
-    return form
+def _formless(output: str) -> UsageError:
+    """For the name of a file that does not tell the form of the rows, as that of a spreadsheet."""
+    return UsageError(
+        f"the name {output} does not tell the form of the rows: add --format {', '.join(rows.FORMATS)} or store"
+    )

@@ -1,10 +1,13 @@
 """YuNet (Wu et al. 2023) by OpenCV: a small network for boxes and five landmarks, whose model file the user gives."""
 
+import threading
+
 import cv2
 import numpy as np
 
 from ..errors import DataError, UsageError
 from ..ops.geometry import scaled, shrink
+from ..store import opened
 from . import Detector as Base
 from . import Faces, check_reached
 
@@ -15,6 +18,7 @@ SURE, ALIKE = 0.9, 0.3
 #: Columns of OpenCV's answer: box, the eyes, nose and mouth corners with those of the person's right side first, which
 #: is the left one of the picture, and the score.
 _BOX, _LANDMARK, _SCORE = slice(0, 4), slice(4, 14), 14
+_one_reads = threading.Lock()  # the model, of which a pipe has one copy
 
 
 class Detector(Base):
@@ -35,7 +39,7 @@ class Detector(Base):
             )
         self._min_face = min_face
         try:
-            with open(weights, "rb") as file:
+            with _one_reads, opened(weights) as file:
                 model = np.frombuffer(file.read(), np.uint8)
         except OSError as error:
             raise DataError(f"{weights} cannot be read: {error.strerror}") from error

@@ -27,8 +27,13 @@ MAX_PIXELS = 120_000_000
 _JPEG_END = b"\xff\xd9"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
-#: Brands of ISO media files that hold a photo (ISO/IEC 23008-12).
-_OF_PHONES = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"avif": "AVIF"}
+#: Brands of ISO media files that hold photos (ISO/IEC 23008-12), and that of Canon's cameras.
+_OF_PHONES = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
+    **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    b"crx ": "CR3",
+}
 _CUT_OFF = "the image is cut off before its end"
 
 

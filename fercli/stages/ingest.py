@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..labels import ordered, translation
-from ..layouts import Listing, Options, Source, Table, get, names, open_source, recognise
+from ..layouts import GENERIC, Listing, Options, Source, Table, get, names, open_source, recognise
 from ..layouts.base import first_line
 from ..layouts.files import Files, Sheet, is_image, naming, unreadable
 from ..layouts.video import is_clip
@@ -190,7 +190,7 @@ def _part(source: Source, spec: IngestSpec) -> _Part:
     layout = recognise(source) if spec.layout == AUTO else get(spec.layout)
     plan = layout.scan(source, spec)
     if isinstance(plan, Listing) and not plan.records and not plan.failures:
-        if isinstance(source, Sheet) and spec.layout == AUTO:
+        if isinstance(source, Sheet) and layout.NAME == GENERIC and spec.layout == AUTO:
             raise DataError(_unknown(source))
         raise DataError(f"{source.path} holds no photos of the layout {layout.NAME} ({layout.TITLE})")
     return _Part(source, layout, plan)

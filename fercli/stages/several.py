@@ -59,7 +59,7 @@ class Several:
         """Trains one part to its end, from where it was cut off, and leaves its model in `current`."""
         self._drop_other(part)
         run = {**self.run, "part": dict(part)}
-        training = fit(self.src, rows, spec, run, self.log, Checkpoint(self.current.path))
+        training = fit(self.src, rows, spec, run, self.log, Checkpoint(self.current.path, part=True))
         with create_store(self.current.path) as writer:
             training.save(writer, run)
         return training

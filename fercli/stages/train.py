@@ -33,6 +33,7 @@ class Checkpoint:
     force: bool = False
     finished: list[Path] = field(default_factory=list)  # files of a run that has come to its end
     keeps: int | None = None  # epoch whose model it holds
+    part: bool = False  # of several trainings: its model may not outlast the run, or know another part's test rows
 
     @classmethod
     def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
@@ -152,22 +153,28 @@ def fit(
                 settled = training.settle_norms()
                 nothing = f"--precise-bn changes nothing: no batch normalisation of {spec.model} is trained"
                 log.note(f"batch normalisations estimated anew: {_judged(spec, *settled)}" if settled else nothing)
+            if spec.calibrate:
+                _calibrate(training, log)
+                if spec.fold is None and ranks.writes():  # folds keep no model
+                    log.note(training.try_int8())
+            if ranks.writes():
+                src.check_unchanged()
     except (Diverged, MemoryFull, Changed) as error:
         if checkpoint is None or checkpoint.keeps is None:
             raise
-        changed = f"{src.name} changed while it was trained on: add --force to start over with what it is now"
-        raise type(error)(
-            f"{changed if isinstance(error, Changed) else error}; {checkpoint.path} keeps the model of epoch "
-            f"{checkpoint.keeps}: to begin with that, add --init {checkpoint.path} and name another -o"
-        ) from error
+        text = str(error)
+        if isinstance(error, Changed):
+            text = f"{src.name} changed while it was trained on: add --force to start over with what it is now"
+        if not checkpoint.part:
+            text += (
+                f"; {checkpoint.path} keeps the model of epoch {checkpoint.keeps}: to begin with that, add --init "
+                f"{checkpoint.path} and name another -o"
+            )
+        raise type(error)(text) from error
     except ValueError as error:
         if "more than 1 value per channel" in str(error):  # of torch: a step of one row, whose maps are of one pixel
             raise _one_row(spec) from error
         raise
-    if spec.calibrate:
-        _calibrate(training, log)
-        if spec.fold is None and ranks.writes():  # folds keep no model
-            log.note(training.try_int8())
     return training
 
 

@@ -66,6 +66,7 @@ def read_baseline(path: str | None, split: str) -> Evaluation | None:
     """
     if path is None:
         return None
+    name = "standard input" if path == "-" else path
     try:
         with opened(path) as file:
             head = file.read(8)
@@ -78,8 +79,8 @@ def read_baseline(path: str | None, split: str) -> Evaluation | None:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise DataError(f"{path} is neither a predictions store nor the --json of an earlier fer eval") from None
-    return from_json(document, path)
+        raise DataError(f"{name} is neither a predictions store nor the --json of an earlier fer eval") from None
+    return from_json(document, name)
 
 
 def check_minimums(evaluation: Evaluation, minimums: Iterable[str]) -> list[Verdict]:

@@ -4,21 +4,23 @@
 set -euo pipefail
 usage="usage: watch-video.sh MODEL CLIP ROWS.jsonl [OUT.mp4]"
 model=${1:?$usage} clip=${2:?$usage} rows=${3:?$usage} out=${4:-}
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+told=$(mktemp -d)
+trap 'rm -rf "$told"' EXIT
 
 label() {
   local status=0
-  fer predict -m "$model" "$clip" --annotate - -o "$rows" 2> >(tee "$log" >&2) || status=$?
-  echo "ended" >> "$log"
+  { # tee is waited for, so that all that fer says is in the log when "ended" is there
+    fer predict -m "$model" "$clip" --annotate - -o "$rows" 2>&1 >&3 | tee "$told/log" >&2 || status=${PIPESTATUS[0]}
+  } 3>&1
+  touch "$told/ended"
   return "$status"
 }
 
 show() {
   # fer tells the form of its frames when it has the first one
-  until grep -q -e "frames: -f" -e "^ended" "$log"; do sleep 0.1; done
+  until [ -e "$told/ended" ] || grep -qs "frames: -f" "$told/log"; do sleep 0.1; done
   local form
-  read -ra form <<< "$(sed -n 's/^fer predict: frames: //p' "$log")"
+  read -ra form <<< "$(sed -n 's/^fer predict: frames: //p' "$told/log")"
   if [ "${#form[@]}" -eq 0 ]; then
     cat > /dev/null
   elif [ "$out" ]; then

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import h5py
 import pytest
 
 from fercli.recipes.recipe import load
@@ -94,8 +95,13 @@ def test_gate_passes_on_itself_and_fails_on_a_higher_bound(work):
     assert "gate failed: accuracy is" in first.stderr
     assert not baseline.exists()
     assert "first run: kept as" in run("env", "MIN_ACCURACY=0.05", *gate).stderr
-    assert "kept" not in run("env", "MIN_ACCURACY=0.05", *gate).stderr
-    assert "gate failed: accuracy is" in run(*gate, status=3).stderr
+    second = run("env", "MIN_ACCURACY=0.05", *gate)
+    assert "kept" not in second.stderr
+    assert f", as in {baseline}" in " ".join(second.stdout.split())
+    with h5py.File(baseline, "r+") as better:
+        better["predicted"][:] = better["label"][:]
+    worse = run("env", "MIN_ACCURACY=0.05", *gate, status=3).stderr
+    assert "beyond the 1 allowed" in " ".join(worse.split())
 
 
 MEASURED = r"[0-9.]+ \([0-9.]+ to [0-9.]+\)"
@@ -152,14 +158,20 @@ def test_makefile_builds_once(tmp_path):
     make = ("make", "-C", EXAMPLES, "DATA=synthetic:200", "EPOCHS=1", f"OUT={tmp_path}")
     run(*make)
     assert "accuracy" in (tmp_path / "report.md").read_text()
-    assert _is_done(run(*make).stdout)
-    os.utime(tmp_path / "faces.h5")  # the stages find that nothing has changed, and make is told
-    assert not _is_done(run(*make).stdout)
-    assert _is_done(run(*make).stdout)
+    made = _moments(tmp_path)
+    assert len(made) == 5
+    os.utime(tmp_path / "faces.h5")  # whose data is what it was
+    run(*make)
+    assert {**_moments(tmp_path), "faces.h5": 0} == {**made, "faces.h5": 0}
+    run(*make, "EPOCHS=2")
+    anew = _moments(tmp_path)
+    assert {name for name in made if anew[name] != made[name]} - {"faces.h5"} == {
+        "model.h5", "predictions.h5", "report.md",
+    }  # fmt: skip
 
 
-def _is_done(said: str) -> bool:
-    return "up to date" in said or "Nothing to be done" in said
+def _moments(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
 @pytest.mark.skipif(not shutil.which("parallel"), reason="GNU parallel is not installed")

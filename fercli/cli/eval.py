@@ -33,7 +33,7 @@ def command(inputs: tuple[str, ...], model: str | None, as_json: bool, markdown:
     \b
       fer eval predictions.h5 --split val
       fer eval -m model.h5 faces.h5 --split test --json > today.json
-      fer eval predictions.h5 --split test --min accuracy=0.65 --baseline last-week.json --max-drop 0.5
+      fer eval predictions.h5 --split test --min accuracy=0.65 --baseline last-week.h5 --max-drop 0.5
     """
     if as_json and markdown:
         raise UsageError("--json and --markdown are two forms of one page: leave one of them out")

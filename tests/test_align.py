@@ -82,6 +82,19 @@ def test_colours_stay_and_what_is_beyond_the_image_repeats_its_edge() -> None:
     assert np.array_equal(crop, np.broadcast_to([0, 90, 0], (32, 32, 3)))
 
 
+@pytest.mark.parametrize("left", [0, 32_600])
+def test_a_face_in_a_panorama_is_that_of_a_small_photo(left: int) -> None:
+    landmark = turned(TEMPLATE - 0.5, 20, 130, (150, 118))
+    small, box = drawn(landmark), np.array([90, 50, 120, 130])
+    wide = np.full((small.shape[0], 33_000), small[0, -1], np.uint8)
+    wide[:, left : left + small.shape[1]] = small
+    crops = (
+        aligned(small, box, landmark, 0.1, 48),
+        aligned(wide, box + np.array([left, 0, 0, 0]), landmark + np.array([left, 0]), 0.1, 48),
+    )
+    assert np.abs(np.subtract(*crops, dtype=int)).max() <= 1
+
+
 def test_the_eyes_decide_where_nose_and_mouth_do_not_fit() -> None:
     upright = TEMPLATE * 100
     wrong = upright + np.array([[0, 0], [0, 0], [45, -20], [60, 0], [30, 10]])

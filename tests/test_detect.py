@@ -131,7 +131,9 @@ def test_haar_leaves_out_faces_that_are_too_small() -> None:
     scene = synthetic.draw_scene(np.random.default_rng(1))
     widths = detectors.load("haar", 24).detect(scene.image).box[:, 2]
     least = int(np.sort(widths)[-1]) - 1
-    assert (detectors.load("haar", least).detect(scene.image).box[:, 2] >= least).all()
+    found = detectors.load("haar", least).detect(scene.image).box[:, 2]
+    assert len(found) >= 1
+    assert (found >= least).all()
     assert len(detectors.load("haar", 350).detect(scene.image).box) == 0
 
 
@@ -155,6 +157,23 @@ def test_the_largest_face_of_each_photo_becomes_a_row(tmp_path) -> None:
     assert failures == []
     notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(size=32, min_face=31))
     assert notes == ["1 of 3 photos show no face that haar finds with these settings and were left out: photo 1"]
+
+
+@pytest.mark.usefixtures("squares")
+@pytest.mark.parametrize("keep", ["all", "largest"])
+def test_where_each_face_has_a_row_it_gets_that_face(tmp_path, keep: str) -> None:
+    boxes = np.array([[4, 6, 24, 24], [58, 28, 50, 50], [0, 50, 40, 34], [100, 80, 9, 9], [0, 0, 0, 0]], np.float32)
+    made = write_samples(tmp_path / "in.h5", [png(TWO)] * 5, box=boxes)
+    notes, _ = run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(keep=keep, min_face=20))
+    rows = [[5, 5, 24, 24], [60, 30, 50, 50], [0, 50, 40, 34], [60, 30, 50, 50]]  # the last row tells no face
+    with open_store(tmp_path / "out.h5") as out:
+        assert out.column("box")[:4].tolist() == rows
+        assert out.column("parent").tolist() == [0, 1, 2, 4] + [4] * (keep == "all")
+        assert (out.column("score") > 0).tolist() == [True, True, False] + [True] * (1 + (keep == "all"))
+    assert notes == [
+        "1 of 5 photos show no face that haar finds with these settings and were left out: photo 3",
+        "1 face cropped where the data tells: haar finds with these settings none there",
+    ]
 
 
 @pytest.mark.usefixtures("squares")

@@ -674,6 +674,17 @@ def test_rows_without_digests_are_paired_by_source():
     assert paired_changes(new, old) == (1, 1)
 
 
+def test_other_crops_of_the_same_photos_are_told():
+    source = objects(["a.png", "b.png"])
+    new, old = (
+        answers([0, 1], [0, 0], digest=digests(2, first=first), source=source, name=f"{first}.h5") for first in (0, 5)
+    )
+    assert told(DataError, paired_changes, new, old) == (
+        "0.h5 and 5.h5 hold the same photos, but other crops of them (of another size, margin, alignment or detector): "
+        "predict with both models on one store of crops, made with fer detect"
+    )
+
+
 def test_classes_are_compared_by_name():
     new = evaluation([0, 1, 2], [0, 1, 1])
     old = evaluation([2, 0, 1], [2, 0, 1], name="old.h5", classes=("happy", "sad", "angry"))

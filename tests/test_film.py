@@ -174,14 +174,15 @@ def test_nothing_is_written_of_clips_without_a_frame(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk(tmp_path):
+@pytest.mark.parametrize("suffix", film.CODECS)
+def test_a_full_disk(tmp_path, suffix):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
     try:
         clip, noise = Clip("a.mp4"), np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
-        out = films(str(disk / "out.mp4"), [clip], "-", Log())
+        out = films(str(disk / f"out{suffix}"), [clip], "-", Log())
         for number in range(50):
             photo = Photo("a.mp4", lambda: noise, {"time": number / RATE})
             out.add([Labelled(photo, [{"status": "no face"}])])
@@ -189,7 +190,7 @@ def test_a_full_disk(tmp_path):
             out.close()
         out.stop()
         assert str(caught.value) == (
-            f"{disk}/out.mp4 could not be written whole: free some space, or name another --annotate"
+            f"{disk}/out{suffix} could not be written whole: free some space, or name another --annotate"
         )
         assert list(disk.iterdir()) == []
     finally:

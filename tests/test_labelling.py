@@ -19,7 +19,7 @@ from fercli.cli import main
 from fercli.errors import DataError, DeviceGone
 from fercli.layouts import open_source
 from fercli.layouts.video import open_clip
-from fercli.ops import draw
+from fercli.ops import draw, geometry
 from fercli.stages import contact, faces, labelling, sorting
 from fercli.stages.contact import ContactSheet
 from fercli.stages.detect import DetectSpec, Search
@@ -357,6 +357,23 @@ def test_a_sheet_of_anything(predict, model, photos, tmp_path, inputs):
     assert cv2.imread(str(target)).shape[1] > contact.COLUMNS * contact.SIDE
     predict(source, "--contact-sheet", target)
     assert target.read_bytes() == drawn
+
+
+def test_crops_are_drawn_without_the_boxes_that_they_have_in_their_photos(predict, model, scenes, tmp_path):
+    shell(f"fer detect -q --detector haar --size 48 {model.parent}/scenes -o {tmp_path}/faces.h5", tmp_path)
+    _, rows, _ = predict(tmp_path / "faces.h5", "--annotate", tmp_path / "drawn", "--contact-sheet", tmp_path / "s.png")
+    assert rows
+    assert all(row["box"][2] > 48 for row in rows)
+    with open_store(tmp_path / "faces.h5") as store:
+        crops = store.column("image")
+    sheet = cv2.imread(str(tmp_path / "s.png"))
+    pictures = [cv2.imread(str(path)) for path in (tmp_path / "drawn").glob("*.png")]
+    assert len(crops) == len(rows) == len(pictures)
+    for crop, row in zip(crops, rows, strict=True):
+        expected = draw.annotated(crop, [draw.Face((), row["label"], row["probabilities"])])[..., ::-1]
+        assert min(np.abs(np.subtract(picture, expected, dtype=int)).mean() for picture in pictures) == 0
+        tile = cv2.cvtColor(geometry.face(crop, np.array([0, 0, 48, 48]), 0.0, contact.SIDE), cv2.COLOR_GRAY2BGR)
+        assert cv2.matchTemplate(sheet, tile, cv2.TM_SQDIFF).min() == 0
 
 
 @pytest.mark.parametrize("suffix", contact.SUFFIXES)
@@ -936,6 +953,8 @@ def test_a_dry_run_looks_at_the_model(predict, photos, tmp_path):
     status, rows, message = predict(photos, "-n")
     assert (status, rows) == (0, [])
     assert message.startswith("fer predict: standard output would be written")
+    resumed = predict(photos, "-n", "--resume", tmp_path / "r.jsonl")[2]
+    assert resumed.startswith(f"fer predict: {tmp_path}/r.jsonl would be written")
     (tmp_path / "other.h5").write_bytes(b"no store")
     status, rows, message = predict("-m", tmp_path / "other.h5", photos, "-n")
     assert (status, rows) == (1, [])

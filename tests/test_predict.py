@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from unittest.mock import Mock
 
+import cv2
+import numpy as np
 import pytest
 
 from fercli.errors import DataError
@@ -14,7 +16,7 @@ from fercli.layouts import open_source
 from fercli.stages import labelling, predict
 from fercli.stages.outputs import OutputSpec
 from fercli.stages.runner import Log
-from fercli.store import concatenate, create_store, open_store
+from fercli.store import concatenate, create_store, objects, open_store
 
 from .program import fer
 from .stages import Disturb
@@ -28,9 +30,6 @@ def rows(text: str) -> list[dict]:
 def place(tmp_path_factory) -> Path:
     """model.h5 (gray), gradients.h5 (a model of gradient channels), faces.h5, scenes.h5, and photos/ of three scenes,
     one photo without a face and one that is broken."""
-    import cv2
-    import numpy as np
-
     place = tmp_path_factory.mktemp("predict")
     fer("ingest", "synthetic:70", "-o", place / "faces.h5")
     fer("train", "--epochs", "1", place / "faces.h5", "-o", place / "model.h5")
@@ -113,6 +112,35 @@ def test_a_store_of_photos_gives_the_same_faces(place):
     assert [[row[name] for name in told] for row in rows(stored)] == [
         [row[name] for name in told] for row in rows(listed)
     ]
+
+
+def test_rows_of_one_photo_get_the_faces_whose_boxes_they_tell(place, tmp_path):
+    with open_store(place / "scenes.h5") as scenes:
+        one, other = (cv2.imdecode(np.frombuffer(photo, np.uint8), 1) for photo in scenes.column("encoded")[:2])
+    both = cv2.imencode(".png", np.hstack([cv2.resize(one, other.shape[1::-1]), other]))[1].tobytes()
+    block = {"encoded": objects([both] * 2), "label": np.array([0, 1], np.int16), "source": objects(["a.png"] * 2)}
+    block |= {name: np.full(2, side, np.int32) for name, side in (("height", 1), ("width", 1))}
+
+    def labelled(name, **columns):
+        with create_store(tmp_path / name) as writer:
+            writer.start("samples", ("happy", "sad"))
+            writer.append({**block, **columns})
+            writer.document("provenance", [])
+        text, messages = fer("predict", "--detector", "haar", "-m", place / "model.h5", tmp_path / name)
+        return [(row["true_label"], row["box"]) for row in rows(text)], messages
+
+    found, messages = labelled("photos.h5")
+    faces = len(found) // 2
+    assert faces >= 2
+    assert [label for label, _ in found] == ["happy"] * faces + ["sad"] * faces
+    assert (
+        f"{2 * (faces - 1)} further faces of labelled photos bear the photo's label too, and fer eval counts them"
+        in messages
+    )
+    boxes = np.array([box for _, box in found[:2]], np.float32)
+    told, messages = labelled("faces.h5", box=boxes[::-1] + 3)
+    assert told == [("happy", found[1][1]), ("sad", found[0][1])]
+    assert "further" not in messages
 
 
 def test_a_predictions_store_traces_rows_and_marks_what_was_trained_on(place):

@@ -317,6 +317,24 @@ def test_a_zip_member_that_is_damaged_or_locked(tmp_path: Path):
     )
 
 
+def test_a_zip_whose_names_or_links_cannot_be_read(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("\u00e9.jpg", b"photo")
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    assert told(lambda: open_source(str(path))).startswith(f"{path}: it is damaged or cut off: 'utf-8' codec can't")
+    with zipfile.ZipFile(path, "w") as made:
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        made.writestr(link, "a.jpg")
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    assert told(lambda: open_source(str(path))) == (
+        f"{path}: link.jpg: it is encrypted: unpack the archive with its password and ingest the folder"
+    )
+
+
 @pytest.mark.parametrize("kind", ["tar.xz", "tar.gz", "tar.bz2"])
 def test_a_bomb_is_refused_while_it_grows(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = pack(plant(tmp_path / "d", {"a.jpg": bytes(30 << 20)}), kind)

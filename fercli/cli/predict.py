@@ -89,7 +89,7 @@ def command(
         elif arguments["dry_run"]:
             labelling.check(src, output, wanted, force)
             predict.Predictor.load(model, spec)  # which says what is wrong with it
-            outcome = runner.Outcome("predict", output, dry_run=True)
+            outcome = runner.Outcome("predict", wanted.resume or output, dry_run=True)
         else:
             outcome = labelling.write_rows(src, model, output, form, spec, wanted, log, force=force)
     tell(console, outcome)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import IO, BinaryIO, NamedTuple
 
 from ..errors import DataError
-from .files import MAX_FILE, SingleFile, Stream, is_litter, open_regular, unreadable
+from .files import MAX_FILE, SingleFile, Stream, is_litter, naming, open_regular, unreadable
 
 #: A tar that grows beyond both of these while it is decompressed, in bytes and in times its size, is a bomb.
 MAX_TAR, MAX_GROWTH = 1 << 30, 200
@@ -141,7 +141,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         name = _name(info).replace("\\", "/")  # some Windows tools write the wrong separator
         target = ""
         if stat.S_ISLNK(info.external_attr >> 16):
-            with archive.open(info) as file:
+            with naming(f"{archive.filename}: {name}"), _open_unlocked(archive, info) as file:
                 target = posixpath.join(posixpath.dirname(name), os.fsdecode(file.read(4096)))
         if not info.is_dir() or _is_outside(name):
             yield Member(name, info.file_size, partial(_open_unlocked, archive, info), target)
@@ -204,7 +204,7 @@ def _damage(path: str = "") -> Iterator[None]:
         reason = str(unreadable(error))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason = f"no space left in {tempfile.gettempdir()} to decompress it: set TMPDIR to a larger place"
-    except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         reason = f"it is damaged or cut off: {error}"
     except NotImplementedError as error:  # a compression that Python lacks
         reason = f"it cannot be read: {error}"

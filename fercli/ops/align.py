@@ -58,5 +58,20 @@ def aligned(image: np.ndarray, box: np.ndarray, landmark: np.ndarray, margin: fl
     matrix = size * fine * found
     # landmarks lie in px that begin at whole numbers; for OpenCV their middle does
     matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
-    raster = cv2.warpAffine(image, matrix, (size * fine,) * 2, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    side = size * fine
+    (left, top), (right, bottom) = _window(matrix, side, image.shape)
+    matrix[:, 2] += matrix[:, :2] @ (left, top)
+    seen = image[top:bottom, left:right]  # alone, as OpenCV takes no more than 32,766 px a side
+    raster = cv2.warpAffine(seen, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return raster if fine == 1 else cv2.resize(raster, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _window(matrix: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Corner and end (2, 2), x before y, of the part of an (H, W[, 3]) image that a raster of `side` px shows under a
+    `matrix` (2, 3) from px of the image to its own; at least one px of the image.
+    """
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]])
+    places = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
+    size = np.array(shape[1::-1])
+    low = np.clip(np.floor(places.min(axis=0)) - 1, 0, size - 1)  # with the px that lie around, for interpolation
+    return np.stack([low, np.clip(np.ceil(places.max(axis=0)) + 2, low + 1, size)]).astype(int)

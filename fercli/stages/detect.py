@@ -12,11 +12,12 @@ import numpy as np
 from .. import detectors
 from ..errors import DataError, UsageError
 from ..ops.align import aligned
-from ..ops.geometry import face
+from ..ops.geometry import face, overlap
 from ..ops.image import decode, digests_of, to_gray
 from ..ops.parallel import ordered_map
 from ..spec import Spec, option
 from ..store import Block, Reader, Writer, opened, take
+from ..text import counted
 from .dense import GRADIENTS
 from .runner import Log
 
@@ -24,6 +25,8 @@ from .runner import Log
 _MADE = ("image", "encoded", "height", "width", "parent", "digest", "hog")
 _MADE_BY_SEARCH = ("box", "landmark", "score")
 _SOURCES_TOLD = 3
+#: Overlap (IoU) from which a face that was found is the one that the data tells of.
+_SAME = 0.3
 
 AUTO = "auto"
 KEEP = ("largest", "center", "all")
@@ -78,6 +81,7 @@ class Found(NamedTuple):
     landmark: np.ndarray  # (n, 5, 2) float32, all 0 where the detector has none
     missed: bool = False  # no face in it
     error: str = ""
+    untraced: bool = False  # its face lies where the data tells, and none was found there
 
     @classmethod
     def nothing(cls, missed: bool = False, error: str = "") -> "Found":
@@ -106,24 +110,39 @@ class Search:
                 f"add --detector mtcnn or --detector yunet"
             )
 
-    def __call__(self, photo: bytes | np.ndarray) -> Found:
-        """The faces of an encoded photo, or of an (H, W) or (H, W, 3) image, the largest first."""
+    def __call__(self, photo: bytes | np.ndarray, told: np.ndarray | None = None) -> Found:
+        """The faces of an encoded photo, or of an (H, W) or (H, W, 3) image, the largest first. Where the data
+        tells the box (4,) of the one that the photo stands for, that face alone.
+        """
         spec = self.spec
         try:
             image = decode(photo) if isinstance(photo, bytes) else photo
         except DataError as error:
             return Found.nothing(error=str(error))
-        faces = self.find(image)
+        faces, traced = self.find(image), True
+        if told is not None and not self.whole:
+            faces, traced = self._of(faces, told)
         if not len(faces.box):
             if spec.on_miss != "keep":
                 return Found.nothing(missed=True)
             return self.kept_whole(to_gray(image))
-        return self.cropped(to_gray(image), faces)
+        return self.cropped(to_gray(image), faces)._replace(untraced=not traced)
 
     def find(self, image: np.ndarray) -> detectors.Faces:
         """All faces of an (H, W) or (H, W, 3) image, the largest first. Raises DataError: a GPU is full or gone."""
         with self._errors():
             return self._detector().detect(image)
+
+    def _of(self, faces: detectors.Faces, told: np.ndarray) -> tuple[detectors.Faces, bool]:
+        """Of some faces the one whose box the data tells (4,), and True; else the box itself with score 0, or nothing
+        if it is smaller than faces are to be.
+        """
+        shared = overlap(told, faces.box)
+        if len(shared) and shared.max() >= _SAME:
+            one = [shared.argmax()]
+            return detectors.Faces(*(None if values is None else values[one] for values in faces)), True
+        count = int(told[2:].max() >= self.spec.min_face)
+        return detectors.Faces(told[None][:count], np.zeros(count, np.float32)), False
 
     def kept(self, faces: detectors.Faces, gray: np.ndarray) -> np.ndarray:
         """Which of the faces of an (H, W) image become rows: their numbers, the first row's first."""
@@ -193,7 +212,8 @@ def weights_digest(spec: SearchSpec) -> list[str]:
 def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
     """One row a face, in the order of the photos and the largest first: `image` gray, `box`, `score`, `digest` of the
     crop, `parent` the photo's row; the other columns are the photo's. With the detector `none` so are `box`, `score`
-    and `landmark`, where the store has them: its images are crops.
+    and `landmark`, where the store has them: its images are crops. Of a photo whose `box` the data tells, as where each
+    face has a row of its own, the face there is taken and no other.
 
     A photo that cannot be decoded goes to `log.failed`. One that is kept without a face is cropped whole and has a box
     and a score of 0. Raises DataError: no photos, or a photo without a face under `--on-miss fail`.
@@ -202,20 +222,30 @@ def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:
     search = Search(spec)
     made = _MADE if search.whole else _MADE + _MADE_BY_SEARCH
     names = [photos, *(name for name in src.columns if name not in made)]
+    told = ["box"] if photos == "encoded" and "box" in src.columns and not search.whole else []
     dst.start("samples", src.classes, ("gray",))
     if "augment" in src.documents:
         dst.document("augment", src.documents["augment"])
     log.total(src.rows)
     missed: list[str] = []
-    first = 0
-    for block in src.blocks(names):
+    first = untraced = 0
+    for block in src.blocks([*names, *told]):
+        boxes = told_boxes(block.pop("box") if told else None, len(block[photos]))
         # a thread decodes a photo and keeps its crops alone, so that few photos are in memory at a time
-        found = list(ordered_map(search, block.pop(photos)))
+        found = list(ordered_map(lambda one: search(*one), zip(block.pop(photos), boxes, strict=True)))
+        untraced += sum(one.untraced for one in found)
         missed += _report(found, _sources(src, block, first, len(found)), search.spec, log)
         dst.append(samples(found, block, first, search))
         first += len(found)
         log.advance(len(found))
     _tell(missed, src.rows, search.spec, log)
+    if untraced:
+        log.note(f"{counted(untraced, 'face')} cropped where the data tells: {finder(search.spec)} none there")
+
+
+def told_boxes(boxes: np.ndarray | None, count: int) -> list[np.ndarray | None]:
+    """For each of `count` photos the box (4,) of its face that a column (count, 4) tells, None where there is none."""
+    return [None] * count if boxes is None else [box if box.any() else None for box in boxes]
 
 
 def _photo_column(src: Reader) -> str:

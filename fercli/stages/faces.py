@@ -14,10 +14,10 @@ from ..layouts.archive import Archive
 from ..layouts.files import IMAGE_SUFFIXES, Folder, Source
 from ..layouts.video import is_video
 from ..ops.image import digests_of, header
-from ..ops.parallel import ordered_map
+from ..ops.parallel import cores, ordered_map
 from ..store import Block, Reader, objects
 from ..store.schema import HEAD_PREFIX
-from .detect import Found, Search
+from .detect import Found, Search, told_boxes
 from .rows import NO_FACE
 from .runner import Log
 
@@ -34,7 +34,7 @@ class Photo:
     """A photo to label: what to call it, how to get its file's bytes or its pixels, and columns that its rows carry.
 
     `name` is a relative path for what is made of it, which no other photo of the run has; `path` is its file, where it
-    has one of its own.
+    has one of its own. `told` (4,) is the box of the face that the photo is a row for, where the data tells it.
     """
 
     source: str
@@ -42,6 +42,7 @@ class Photo:
     carried: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     path: str = ""
+    told: np.ndarray | None = None
 
 
 #: A batch of photos, and the block of all their rows.
@@ -58,14 +59,14 @@ def label_photos(photos: Iterable[Photo], search: Search, answer: Answer, log: L
     def look(photo: Photo) -> _Looked:
         try:
             data = photo.read()
-            return _Looked(photo, search(data), _pixels(data))
+            return _Looked(photo, search(data, photo.told), _pixels(data))
         except DeviceGone:
             raise
         except DataError as error:
             return _Looked(photo, Found.nothing(error=str(error)))
 
     first = 0
-    for batch in _batches(ordered_map(look, photos, ahead=PHOTOS), log):
+    for batch in _batches(ordered_map(look, photos, ahead=max(2, PHOTOS // cores())), log):
         for photo, found in batch:
             if found.error:
                 log.failed(photo.source, found.error)
@@ -174,16 +175,18 @@ def photos_of(
     Their rows carry split, `attributes` and, where `label` (N,) has those of all rows, the label.
     """
     pixels = "encoded" if "encoded" in src.columns else "image"
-    columns = [name for name in (pixels, "source", "split", *attributes) if name in src.columns]
+    wanted = (pixels, "source", "split", *attributes, *(("box",) if pixels == "encoded" else ()))
+    columns = [name for name in wanted if name in src.columns]
     first = 0
     for block in src.blocks(columns, rows):
+        told = told_boxes(block.get("box"), len(block[pixels]))
         for place, photo in enumerate(block[pixels]):
             row = int(numbers[first + place])
             carried = {name: block[name][place] for name in ("split", *attributes) if name in block}
             if label is not None:
                 carried["label"] = label[row]
             source = block["source"][place] if "source" in block else f"row {row}"
-            yield Photo(source, lambda photo=photo: photo, carried)
+            yield Photo(source, lambda photo=photo: photo, carried, told=told[place])
         first += len(block[pixels])
 
 

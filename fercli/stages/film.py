@@ -158,13 +158,14 @@ class Films(_Frames):
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def _finish(self) -> None:
-        """Puts a video in its place. OpenCV tells of no error as it writes: what it wrote is looked at."""
+        """Puts a video in its place. OpenCV tells of no error as it writes, so the last frame is looked for."""
         if self._writer is None:
             return
         self._writer.release()
         self._writer = None
         found = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
-        whole = found.isOpened() and found.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+        last = found.get(cv2.CAP_PROP_FRAME_COUNT) - 1 if found.isOpened() else -1
+        whole = last >= 0 and found.set(cv2.CAP_PROP_POS_FRAMES, last) and found.read()[0]
         found.release()
         if not whole:
             self._part.unlink(missing_ok=True)

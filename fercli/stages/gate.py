@@ -203,6 +203,11 @@ def paired_changes(new: Answers, old: Answers) -> tuple[int, int]:
     new_keys, old_keys = new.keys(column), old.keys(column)
     new_rows, old_rows = (Counter(identity for identity, _ in keys) for keys in (new_keys, old_keys))
     if new_rows != old_rows:
+        if column == "digest" and _of_same_photos(new, old):
+            raise DataError(
+                f"{new.name} and {old.name} hold the same photos, but other crops of them (of another size, margin, "
+                f"alignment or detector): predict with both models on one store of crops, made with fer detect"
+            )
         raise DataError(
             f"{new.name} and {old.name} hold different rows: {(new_rows - old_rows).total():,} are only in {new.name}, "
             f"{(old_rows - new_rows).total():,} only in {old.name}; predict both on the same data"
@@ -214,6 +219,12 @@ def paired_changes(new: Answers, old: Answers) -> tuple[int, int]:
         )
     new_right, old_right = _right(new, new_keys), _right(old, old_keys)
     return (old_right - new_right).total(), (new_right - old_right).total()
+
+
+def _of_same_photos(new: Answers, old: Answers) -> bool:
+    if new.source is None or old.source is None:
+        return False
+    return set(new.keys("source")) == set(old.keys("source"))
 
 
 def _right(answers: Answers, keys: list[tuple[bytes, str]]) -> Counter:

@@ -24,7 +24,7 @@ from .destination import ENDS, ENDS_OF_STORE, destination, early_end_told, while
 from .faces import Batch, Photo, Unique, photos_in, relative
 from .film import films
 from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in, made_in
-from .predict import Predictor, PredictSpec
+from .predict import Predictor, PredictSpec, searches
 from .remaining import compared, remaining_clips, remaining_photos
 from .resume import Appended
 from .rows import rows, text_of
@@ -68,9 +68,11 @@ def write_rows(
         if others:
             write = while_read(write, log)
         text = text_of(form, predictor.classes, file is not None and file.begun, predictor.heads)
+        hidden = ("box",) if isinstance(src, Reader) and not searches(src, spec) else ()  # crops, in photos not at hand
         for photos, block in batches:
             if others:
-                batch = _by_photo(photos, block, predictor.classes)
+                shown = {name: values for name, values in block.items() if name not in hidden}
+                batch = _by_photo(photos, shown, predictor.classes)
                 for other in others:
                     other.add(batch)
             lines = text(block)
@@ -232,7 +234,7 @@ def _of_store(src: Reader, predictor: Predictor, log: Log) -> Iterator[Batch]:
 def _pixels(src: Reader, row: int) -> bytes | np.ndarray:
     """The photo or the gray face of a row."""
     column = "encoded" if "encoded" in src.columns else "image"
-    value = next(src.blocks([column], np.array([row])))[column][0]
+    value = src.column(column, row, row + 1)[0]
     return value[..., 0] if column == "image" and src.channels == GRADIENTS else value
 
 

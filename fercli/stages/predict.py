@@ -17,8 +17,9 @@ from ..ops.image import digests_of
 from ..ops.parallel import buffered
 from ..ops.views import VIEWS
 from ..spec import flag_of, option
-from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, objects, open_store
+from ..store import SPLIT_CODES, SPLITS, Block, Reader, Writer, block_rows, objects, open_store
 from ..store.schema import ATTRIBUTE_PREFIX
+from ..text import counted
 from .answering import Answering, withhold
 from .dense import pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
@@ -92,7 +93,7 @@ def store(
     dry_run: bool = False,
 ) -> Outcome:
     """Writes a store of predictions for the rows of a store, or for photos, in the classes of the model."""
-    if spec.detector == AUTO and not (isinstance(src, Reader) and "encoded" not in src.columns):
+    if spec.detector == AUTO and (not isinstance(src, Reader) or searches(src, spec)):
         spec = replace(spec, detector=detectors.best())  # by its name, so that another one makes the store anew
         log.note(f"faces are found with {spec.detector}")
     with open_store(model, "model") as found:  # to the end: what answers is what the digest is of
@@ -116,9 +117,14 @@ def store(
         )
 
 
+def searches(src: Reader, spec: PredictSpec) -> bool:
+    """Whether faces are searched in the rows of a store, or are its rows: `auto` leaves crops as they are."""
+    return "encoded" in src.columns or spec.detector not in (AUTO, "none")
+
+
 def check_search(src: Reader, spec: PredictSpec) -> None:
     """Raises UsageError for a setting of the search for faces where a store holds faces that were found already."""
-    if "encoded" in src.columns or spec.detector not in (AUTO, "none"):
+    if searches(src, spec):
         return
     for field in SearchSpec.fields():
         if field.name not in ("detector", "device") and getattr(spec, field.name) != getattr(PredictSpec, field.name):
@@ -190,7 +196,7 @@ class Predictor:
         rows = self._rows(src)
         label = translated(self.model, src) if "label" in src.columns else None
         log.total(src.rows if rows is None else len(rows))
-        if "encoded" in src.columns or self.spec.detector not in (AUTO, "none"):
+        if searches(src, self.spec):
             yield from self._over_photos_of(src, rows, label, log)
         else:
             answered, ahead = self.over_crops(src, _shared(src, rows, self._piece), label, log), _AHEAD.get(self._kind)
@@ -291,7 +297,15 @@ class Predictor:
         own = _shared(src, rows, PHOTOS)
         numbers = np.arange(src.rows) if own is None else own
         photos = photos_of(src, own, numbers, label, self._attributes)
-        return merged(_numbered(self._label(photos, log), numbers), log)
+        further = 0
+        for block in merged(_numbered(self._label(photos, log), numbers), log):
+            further += block_rows(block) - len(np.unique(block["parent"]))
+            yield block
+        if further and label is not None:
+            log.note(
+                f"{counted(further, 'further face')} of labelled photos bear the photo's label too, and fer eval "
+                f"counts them: --keep largest keeps one a photo"
+            )
 
 
 def _shared(src: Reader, rows: np.ndarray | None, turn: int) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from . import warm
+from . import offline, warm
 
 # pytest -n 2 has a process a core: threads of torch in each, and in the commands that it starts, would wait for one
 # another (243 instead of 220 s over seven of these files)
@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # what was written outlives a process that is killed, whether it waits for the disk or not; no machine is killed here
 # (pytest -n 2 tests/test_{store,runner,crossval,atomic}.py: 109 s instead of 118); commands that start cold wait
 os.fsync = lambda _: None
+offline.stay()
 
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     # a shell's background job ignores interrupts, nohup that a terminal closes, and so would every command that the

@@ -132,7 +132,7 @@ def test_help_shows_an_example_and_explains_each_option(call, command):
         assert isinstance(option, click.Argument) or option.help, option.name
         for flag in [] if isinstance(option, click.Argument) else option.opts:
             assert flag in text
-    assert COMMANDS[command].split()[0].rstrip(".") in text or found.help
+    assert found.help
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -48,10 +49,22 @@ def losses(path: Path) -> np.ndarray:
         return np.concatenate([src.array("history/loss"), src.array("history/validation_loss")])
 
 
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Counts the graphs that are captured."""
+    counted = Mock(side_effect=torch.cuda.graph)
+    monkeypatch.setattr(torch.cuda, "graph", counted)
+    return counted
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_a_captured_step_does_what_the_plain_one_does(data: Path, tmp_path: Path, settings: dict) -> None:
-    for compile_ in ("auto", "none"):
+def test_a_captured_step_does_what_the_plain_one_does(
+    data: Path, tmp_path: Path, captures: Mock, settings: dict
+) -> None:
+    for compile_ in ("none", "auto"):
+        assert captures.call_count == 0
         train(data, tmp_path / f"{compile_}.h5", dataclasses.replace(SPEC, compile=compile_, **settings))
+    assert captures.call_count == 2  # steps of two sizes
     assert losses(tmp_path / "auto.h5") == pytest.approx(losses(tmp_path / "none.h5"), rel=0.02)
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -29,9 +30,12 @@ from fercli.learn.rows import choose_rows
 from fercli.learn.schedule import learning_rate
 from fercli.learn.shared import SharedLoss
 from fercli.learn.step import Rule, follow, uncapturable
+from fercli.learn.teach import Teachers
 from fercli.learn.training import class_weights
 from fercli.ops.augment import Recipe, augment
 from fercli.ops.image import digests_of
+from fercli.stages.prepare import _targets
+from fercli.stages.trainspec import TrainSpec
 from fercli.store import objects, open_store
 from tests.learning import bands, write_bands
 
@@ -166,13 +170,16 @@ def test_a_cosine_falls_from_its_peak_towards_zero() -> None:
     assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.9)))
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
 def test_an_optimizer_takes_its_settings_and_the_rate_of_a_step(name: str) -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = make_optimizer(name, [weight], 0.1, momentum=0.8, beta2=0.95, weight_decay=0.01)
     group = optimizer.param_groups[0]
-    assert type(optimizer).__name__.lower() == name
-    assert (group["momentum"] if name == "sgd" else group["betas"]) == (0.8 if name == "sgd" else (0.8, 0.95))
+    assert type(optimizer).__name__.lower() == ("sgd" if name == "nesterov" else name)
+    assert group.get("nesterov", False) == (name == "nesterov")
+    assert (group["betas"] if name.startswith("adam") else group["momentum"]) == (
+        (0.8, 0.95) if name.startswith("adam") else 0.8
+    )
     assert group["weight_decay"] == 0.01
     group["lr"] = 0.0
     weight.sum().backward()
@@ -199,6 +206,38 @@ def test_the_fused_optimizers_do_what_the_plain_ones_do(name: str, layout: torch
             optimizer.step()
         results.append(layer.weight.detach())
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize(("weight", "temperature"), [(0.0, 2.0), (0.7, 2.0), (1.0, 1.0)])
+def test_teachers_are_learnt_from_as_hinton_has_it(weight: float, temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    images, logits = torch.from_numpy(rng.normal(size=(4, 6))), torch.from_numpy(rng.normal(size=(4, 3)))
+    layers = [nn.Linear(6, 3, dtype=torch.float64) for _ in range(2)]
+    models = [SimpleNamespace(network=layer, normalise=nn.Identity()) for layer in layers]
+    found = Teachers(models, weight, temperature).blend(torch.tensor(2.0), logits, (images, torch.zeros(4, 9)))
+
+    def softened(one: torch.Tensor) -> np.ndarray:
+        powers = np.exp(one.detach().numpy() / temperature)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    soft = np.mean([softened(layer(images)) for layer in layers], axis=0)
+    taught = -(soft * np.log(softened(logits))).sum(axis=1).mean()
+    assert found.item() == pytest.approx((1 - weight) * 2.0 + weight * temperature**2 * taught, rel=1e-5)
+
+
+def test_votes_are_learnt_as_shares_and_where_nobody_voted_the_label(tmp_path: Path) -> None:
+    votes = np.tile(np.array([[0.5, 0.25, 0.25], [2, 2, 4], [0, 0, 0]], np.float32), (42, 1))
+    with open_store(write_bands(tmp_path / "data.h5", votes=votes)) as src:
+        rows, label = np.arange(6), src.column("label")
+        learnt = _targets(src, rows, label, np.empty((126, 0)), TrainSpec(votes=True))
+    assert learnt.dtype == np.float32
+    assert learnt[:3].tolist() == [[0.5, 0.25, 0.25], [0.25, 0.25, 0.5], [0, 0, 1]]
+    assert learnt[3:].tolist() == learnt[:3].tolist()
+    with open_store(write_bands(tmp_path / "plain.h5")) as src, pytest.raises(DataError) as error:
+        _targets(src, rows, label, np.empty((126, 0)), TrainSpec(votes=True))
+    assert str(error.value) == (
+        f"{tmp_path}/plain.h5 has no votes to learn: leave --votes out, or ingest a data set that brings them"
+    )
 
 
 def test_balanced_weights_make_every_class_count_alike() -> None:

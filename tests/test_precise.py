@@ -106,7 +106,7 @@ def test_training_ends_with_it_when_asked(data: Path, tmp_path: Path, settings: 
         assert loss != plain.documents["model"]["metrics"]["validation_loss"]
 
 
-def test_it_ends_in_the_same_bytes_however_the_rows_are_held(
+def test_it_ends_in_the_same_bytes_and_takes_rows_from_windows_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = replaced(model="residual-small", epochs=1, precise_bn=True, calibrate=True)

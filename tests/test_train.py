@@ -182,7 +182,13 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(data: Path, unfinishe
     ("then", "now", "told"),
     [
         ({"votes": True}, {}, "is of a run with --votes: type --votes to go on with it"),
-        ({}, {"votes": True}, "is of a run without --votes: leave --votes out to go on with it"),
+        ({}, {"votes": True}, "is of a run without --votes: type --no-votes to go on with it"),
+        ({"momentum": 0.0}, {}, "is of a run with --momentum 0.0, not 0.9: type --momentum 0.0 to go on with it"),
+        (
+            {},
+            {"schedule": "cosine"},
+            "is of a run with --schedule constant, not cosine: type --schedule constant to go on with it",
+        ),
         ({}, {"ema": 0.9}, "is of a run without --ema: leave --ema out to go on with it"),
         ({"ema": 0.9}, {}, "is of a run with --ema 0.9: type --ema 0.9 to go on with it"),
     ],

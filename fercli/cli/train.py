@@ -67,11 +67,17 @@ def _run(
     work: Callable[..., None], recipe: Recipe | None, src: Reader, dst: Writer, spec: TrainSpec, log: Log,
     checkpoint: Checkpoint | None,
 ) -> None:  # fmt: skip
-    """Carries `work` out; notes a store without the gradient channels that the recipe's own stages would make."""
+    """Carries `work` out; notes a store without what the recipe's own stages would make: gradient channels, copies."""
     made = recipe.spec("gradients") if recipe and "gradients" in recipe.pipeline else None
     if made and made.operator != "none" and src.channels != GRADIENTS:
         log.note(
             f"recipe {recipe.name} trains on gradient channels, and {src.name} has only {' '.join(src.channels)}, with "
             f"which training goes on: {made.line} makes the channels"
+        )
+    augments = recipe is not None and "augment" in recipe.pipeline
+    if augments and "augment" not in src.documents and "copy" not in src.columns:
+        log.note(
+            f"recipe {recipe.name} augments the training rows, and {src.name} is not augmented, so they are learnt as "
+            f"they are: run fer augment first, with what fer recipe show {recipe.name} has for it"
         )
     work(src, dst, spec, log, checkpoint=checkpoint)

@@ -19,9 +19,6 @@ from .modelstore import check_weights
 #: What the model's history keeps of an epoch. Not its seconds: the same command must give the same bytes.
 SERIES = ("loss", "accuracy", "validation_loss", "validation_accuracy", "rate")
 
-#: Settings that may be given more than once; a run keeps their values joined by blanks.
-REPEATED = ("search", "teacher", "heads")
-
 #: Most of a run's time that goes into keeping it.
 SHARE = 0.1
 
@@ -54,13 +51,11 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
     found = src.documents.get("model", {}).get("run")
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         raise DataError(f"{src.name} is no checkpoint: --force starts over")
-    for name, value in run["settings"].items():
-        other = found["settings"].get(name)
-        if other != value:
-            told = f"without {flag_of(name)}" if other in (None, False) else f"with {_typed(name, other)}"
-            now = f", not {value}" if value not in (None, False, True) and other not in (None, False) else ""
-            mend = f"leave {flag_of(name)} out" if other in (None, False) else f"type {_typed(name, other)}"
-            raise UsageError(f"{src.name} is of a run {told}{now}: {mend} to go on with it, or --force to start over")
+    then = found["settings"]
+    for name, value in sorted(run["settings"].items(), key=lambda item: item[0] not in then):  # those of both first
+        if then.get(name) != value:
+            told, mend = _told_setting(name, value, then.get(name))
+            raise UsageError(f"{src.name} is of a run {told}: {mend} to go on with it, or --force to start over")
     if found.get("data") != run["data"]:
         raise UsageError(f"{src.name} is of a run on other data: name that data to go on, or --force to start over")
     if found.get("init") != run.get("init"):
@@ -70,12 +65,21 @@ def check_same_run(src: Reader, run: Mapping[str, Any]) -> None:
         raise UsageError(f"{src.name} is of a run that began when its teachers held other weights: --force starts over")
 
 
-def _typed(name: str, value: Any) -> str:
-    """How a setting is given on the command line."""
-    if value is True:
-        return flag_of(name)
-    values = str(value).split(" ") if name in REPEATED else [str(value)]
-    return " ".join(f"{flag_of(name)} {shlex.quote(one)}" for one in values)
+def _told_setting(name: str, value: Any, then: Any) -> tuple[str, str]:
+    """What a run was like that had `then` for a setting, and what to type where that is a `value` now."""
+    flag = flag_of(name)
+    if then is None:
+        return f"without {flag}", f"leave {flag} out"
+    if then is False:
+        return f"without {flag}", f"type --no-{flag.removeprefix('--')}"
+    typed = flag if then is True else " ".join(f"{flag} {shlex.quote(one)}" for one in _texts(then))
+    now = "" if isinstance(value, bool | None) else f", not {' '.join(_texts(value))}"
+    return f"with {typed}{now}", f"type {typed}"
+
+
+def _texts(value: Any) -> list[str]:
+    """The values of a setting, which may be given more than once."""
+    return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
 
 def series(history: list[Epoch]) -> dict[str, list[float]]:

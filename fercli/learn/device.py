@@ -13,16 +13,29 @@ from . import ranks
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of `--device auto|cpu|cuda`; auto is the GPU where there is one. UsageError: cuda without a GPU."""
+    """The device of `--device auto|cpu|cuda`; auto is the GPU where there is one, which rounds what it multiplies in
+    float32, as training may. UsageError: cuda without a GPU.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda needs an NVIDIA GPU, and torch sees none on this machine: type --device cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        torch.set_float32_matmul_precision("high")  # as convolutions compute by default
+        _round_products(True)
         if ranks.size() > 1:
             return _own_gpu()
     return torch.device(name)
+
+
+def _round_products(rounded: bool) -> None:
+    """Whether a GPU multiplies float32 in ten bits (TF32), several times as fast."""
+    torch.backends.cuda.matmul.allow_tf32 = rounded
+    torch.backends.cudnn.allow_tf32 = rounded
+
+
+def compute_exactly() -> None:
+    """Has a GPU answer in float32 as a CPU does, as far as the order of sums lets it; see `choose_device`."""
+    _round_products(False)
 
 
 def _own_gpu() -> torch.device:
@@ -114,6 +127,7 @@ def peak_memory(device: torch.device) -> int:
 
 #: What torch says of a GPU that cannot be used any more.
 _GONE = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
+_NO_CODE = "the GPU is older or newer than those that this torch has code for"
 
 
 class MemoryFull(DataError):
@@ -130,6 +144,8 @@ def device_errors(batch: int | None = None) -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
+        if "no kernel image" in reason:
+            raise DataError(f"{_NO_CODE}: set CUDA_VISIBLE_DEVICES= to compute on the CPU") from error
         if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)) or _is_full(reason):
             hint = "end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
             raise MemoryFull(f"the GPU's memory is full{_smaller(batch, hint)}") from error
@@ -142,7 +158,7 @@ def device_errors(batch: int | None = None) -> Iterator[None]:
 
 def _is_full(reason: str) -> bool:
     """Whether a library beside torch's own allocator found a GPU full."""
-    return "CUDA error: out of memory" in reason or "ALLOC_FAILED" in reason
+    return "CUDA error: out of memory" in reason or "ALLOC_FAILED" in reason or "STATUS_NOT_INITIALIZED" in reason
 
 
 def _smaller(batch: int | None, hint: str) -> str:

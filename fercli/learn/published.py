@@ -67,7 +67,7 @@ def _download(wanted: Published, part: Path) -> None:
     except urllib.error.HTTPError as error:
         error.close()  # it is the server's answer too
         raise _undelivered(wanted, error.reason) from error
-    except OSError as error:  # URLError is one
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise _undelivered(wanted, getattr(error, "reason", None) or error) from error
     with answer, open(part, "wb") as file:
         while chunk := _read(wanted, answer):

@@ -171,11 +171,13 @@ class Predictor:
     @classmethod
     def of(cls, src: Reader, spec: PredictSpec) -> "Predictor":
         """The predictor of an open model store. Raises as `load`."""
-        from ..learn.device import choose_device, choose_precision
+        from ..learn.device import choose_device, choose_precision, compute_exactly
         from ..learn.modelstore import load, read_card
 
         device = choose_device(spec.device)
         dtype = choose_precision(spec.precision, device, read_card(src).int8_serves)
+        if spec.precision == "float32":
+            compute_exactly()
         return cls(load(src, device, dtype, spec.heads), spec)
 
     @property

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @contextmanager
 def several(src: Reader, spec: TrainSpec, checkpoint: Checkpoint | None, log: Log) -> Iterator["Several"]:
     """The trainings of one run. Its files lie in a folder for a while where the output is a stream."""
-    ranks.check_alone("training over folds or settings", "leave torchrun out, or start fer train --fold K once a GPU")
+    ranks.check_alone(
+        "training over folds or settings",
+        "leave torchrun out, or start CUDA_VISIBLE_DEVICES=K fer train --fold K for each",
+    )
     with temporary_folder() as folder:
         kept = Checkpoint(Path(folder, "run.checkpoint")) if checkpoint is None else checkpoint
         made = Several(src, spec, kept, log)

@@ -211,12 +211,13 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     Of several trainings in one run those that are done have come to their end, so they all know it. The key is that of
     the output, which depends on all the settings.
     """
-    from ..learn.checkpoint import REPEATED
     from ..learn.device import choose_device, choose_precision, precision_name
 
-    settings = spec.as_dict() | {name: " ".join(getattr(spec, name)) or None for name in REPEATED}
+    settings = {
+        name: (list(value) or None) if isinstance(value, tuple) else value for name, value in spec.as_dict().items()
+    }
     settings["precision"] = precision_name(choose_precision(spec.precision, choose_device(spec.device)))
-    del settings["compile"], settings["half"]
+    del settings["compile"], settings["half"], settings["device"]
     if spec.fold is None and not spec.search:
         del settings["patience"], settings["calibrate"], settings["precise_bn"]
         if spec.schedule == "constant":

@@ -73,19 +73,21 @@ def test_the_answers_to_a_face_and_its_mirror_image_are_averaged(faces: Path, tm
 
 
 def test_ten_views_are_averaged_and_told_of_a_face_as_of_its_mirror_image(faces: Path, tmp_path: Path) -> None:
-    ten, mirrored = tmp_path / "ten.h5", tmp_path / "mirrored.h5"
-    fer("predict", faces, "--precision", "float32", "--tta", "ten", "-o", ten)
-    with open_store(faces) as src, create_store(mirrored) as dst:
-        dst.start("samples", src.classes, src.channels)
-        dst.append({"image": np.ascontiguousarray(src.column("image")[:, :, ::-1])})
-        dst.document("provenance", [])
-        images = src.column("image")
-    fer("predict", mirrored, "--precision", "float32", "--tta", "ten", "-o", tmp_path / "other.h5")
-    assert np.allclose(probabilities(ten), probabilities(tmp_path / "other.h5"), atol=0.02)  # turns round to whole px
+    with open_store(faces) as src:
+        images, kind = src.column("image", 0, 20), (src.classes, src.channels)
+    told = []
+    for name, shown in (("faces", images), ("mirrored", images[:, :, ::-1])):
+        with create_store(tmp_path / name) as dst:
+            dst.start("samples", *kind)
+            dst.append({"image": np.ascontiguousarray(shown)})
+            dst.document("provenance", [])
+        fer("predict", tmp_path / name, "--precision", "float32", "--tta", "ten", "-o", tmp_path / f"{name}.h5")
+        told.append(probabilities(tmp_path / f"{name}.h5"))
+    assert np.allclose(*told, atol=0.02)  # turns round to whole px
     model = Predictor.load(DEFAULT_MODEL, PredictSpec(precision="float32")).model
     seen = [model.probabilities((view,)) for view in views(images, "ten")]
     assert len(seen) == 10
-    assert np.allclose(probabilities(ten), np.mean(seen, axis=0), atol=1e-4)
+    assert np.allclose(told[0], np.mean(seen, axis=0), atol=1e-4)
 
 
 def test_a_model_of_gradients_refuses_other_views(faces: Path, tmp_path: Path) -> None:

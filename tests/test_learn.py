@@ -368,6 +368,16 @@ def test_a_gpu_that_cannot_take_one_row_is_full(monkeypatch: pytest.MonkeyPatch)
         log_probabilities(torch.nn.Linear(4, 3), torch.nn.Identity(), (np.zeros((3, 4), np.float32),))
 
 
+def test_a_gpu_for_which_torch_has_no_code_is_told() -> None:
+    reason = "CUDA error: no kernel image is available for execution on the device"
+    with pytest.raises(DataError) as error, device_errors(8):
+        raise RuntimeError(reason)
+    assert str(error.value) == (
+        "the GPU is older or newer than those that this torch has code for: "
+        "set CUDA_VISIBLE_DEVICES= to compute on the CPU"
+    )
+
+
 def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
     hiding = RuntimeError("CUDA error: operation failed due to a previous error during capture")
     hiding.__context__ = torch.OutOfMemoryError("CUDA out of memory")
@@ -378,7 +388,12 @@ def test_a_gpu_that_is_full_while_steps_are_captured_is_told() -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"],
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+    ],
 )
 def test_a_gpu_that_is_full_for_a_library_is_told(reason: str) -> None:
     with pytest.raises(MemoryFull) as error, device_errors(64):

@@ -184,6 +184,26 @@ def test_gradients_are_made_of_photos_as_they_were_of_the_training_faces(place):
         assert one == pytest.approx(other, abs=1e-4)
 
 
+def test_photos_are_cropped_as_small_as_the_training_faces_were_before_they_were_enlarged(place, tmp_path):
+    with open_store(place / "scenes.h5") as src, create_store(tmp_path / "photos.h5") as dst:
+        dst.start("samples", ("happy", "sad"))
+        codes = {"label": np.array([0, 1, 0], np.int16), "split": np.array([0, 0, 1], np.int8)}
+        dst.append({**concatenate(src.blocks()), **codes})
+        dst.document("provenance", src.provenance)
+    fer(
+        "detect", "--detector", "haar", "--keep", "all", "--size", "20", tmp_path / "photos.h5", "-o", tmp_path / "c.h5"
+    )
+    fer("gradients", "--mapping", "saturate", "--size", "48", tmp_path / "c.h5", "-o", tmp_path / "large.h5")
+    fer("train", "--epochs", "1", tmp_path / "large.h5", "-o", tmp_path / "m.h5")
+    told = [
+        [row["probabilities"] for row in rows(fer("predict", "-m", tmp_path / "m.h5", *words)[0])]
+        for words in ((tmp_path / "large.h5",), ("--detector", "haar", tmp_path / "photos.h5"))
+    ]
+    assert len(told[0]) == len(told[1]) >= 3
+    for one, other in zip(*told, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("model", "data", "text"),
     [

@@ -106,6 +106,18 @@ def test_a_store_without_the_channels_of_the_recipe_is_noted(operator: str, told
     assert lines[-1].startswith(f"fer train: the model to {tmp_path / 'm.h5'}")
 
 
+def test_data_that_the_recipe_would_augment_is_noted(fer, tmp_path: Path) -> None:
+    data, target = noise(tmp_path / "faces.h5", 24), tmp_path / "m.h5"
+    note = (
+        f"fer train: recipe njoku augments the training rows, and {data} is not augmented, so they are learnt as they "
+        f"are: run fer augment first, with what fer recipe show njoku has for it"
+    )
+    words = ("train", "--recipe", "njoku", "--epochs", "1", "--threads", "1", "--force")
+    assert note in fer(*words, data, "-o", target).splitlines()
+    fer("augment", "--horizontal-flip", data, "-o", tmp_path / "more.h5")
+    assert "augment" not in fer(*words, tmp_path / "more.h5", "-o", target)
+
+
 @pytest.mark.parametrize(("batch", "plant"), [(64, plant_ckplus), (16, plant_jaffe)])
 def test_yengikand_begins_elsewhere_with_the_model_of_fer2013(batch: int, plant, fer, tmp_path: Path) -> None:
     data = plant(tmp_path / "data", 14)

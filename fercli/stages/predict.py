@@ -24,7 +24,7 @@ from .answering import Answering, withhold
 from .dense import pieces
 from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
 from .faces import PHOTOS, Photo, label_photos, photos_in, photos_of
-from .fitting import check_fit, past, translated
+from .fitting import channels_of, check_fit, past, translated
 from .runner import Log, Outcome, Stage, run
 from .sharing import merged, mine
 from .tracks import Smoothing
@@ -263,7 +263,9 @@ class Predictor:
 
     def _search(self, log: Log) -> Search:
         """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
-        spec, cropped = self.spec, next(past(self.model.provenance, "detect", DetectSpec), DetectSpec())
+        spec, size = self.spec, self.model.card.size
+        cropped = next(past(self.model.provenance, "detect", DetectSpec), DetectSpec(size=size))
+        resized = next(channels_of(self.model.provenance), None)
         search = Search(
             DetectSpec(
                 detector=spec.detector,
@@ -273,7 +275,7 @@ class Predictor:
                 margin=cropped.margin if spec.margin is None else spec.margin,
                 keep=spec.keep,
                 min_face=spec.min_face,
-                size=self.model.card.size,
+                size=cropped.size if resized and resized.size == size else size,  # as then, with what is lost by it
                 detect_every=spec.detect_every,
                 device=spec.device,
             )

@@ -90,16 +90,32 @@ network = Network(
     nn.Conv2d(64, 128, 3), nn.ReLU(), nn.Conv2d(128, 128, 3), nn.ReLU(), nn.AvgPool2d(3, 2),
     nn.Flatten(), nn.Linear(128, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 7), nn.Softmax(1),
 )
-torch.onnx.export(network.eval(), (torch.zeros(1, 48, 48, 1),), sys.argv[1], input_names=["input"], dynamo=False,
-                  dynamic_axes={"input": {0: "rows"}})
+image = torch.zeros(1, 48, 48, 1)
 """
 
 _DRAW_EMOTIEFFLIB = """
 import sys, timm, torch
 network = timm.create_model("tf_efficientnet_b0", num_classes=8).eval()
 torch.nn.init.normal_(network.classifier.bias)  # zeros would be shared with another layer's, and not found
-torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), sys.argv[1], input_names=["input"], dynamo=False,
+image = torch.zeros(1, 3, 224, 224)
+"""
+
+_WRITE = """
+from torch import nn
+torch.onnx.export(network.eval(), (image,), sys.argv[1], input_names=["input"], dynamo=False,
                   dynamic_axes={"input": {0: "rows"}})
+counted = 0
+
+def count(layer, _, result):
+    global counted
+    counted += (result[0].numel() if isinstance(layer, nn.Conv2d) else 1) * layer.weight[0].numel() * (
+        1 if isinstance(layer, nn.Conv2d) else len(layer.weight))
+
+for layer in network.modules():
+    if isinstance(layer, (nn.Conv2d, nn.Linear)):
+        layer.register_forward_hook(count)
+network(image)
+print(counted / 1e6)
 """
 
 
@@ -129,8 +145,9 @@ def main(store: str, deepface: str, emotiefflib: str) -> None:
 
 
 def draw(python: str, script: str, path: Path) -> None:
+    """Writes a network where its program looks for it, and tells how large it is."""
     path.parent.mkdir(parents=True)
-    run(python, script, Path.home(), path)
+    print(f"{path.name}: {float(run(python, script + _WRITE, Path.home(), path)):,.0f} M multiplications a face")
 
 
 def run(python: str, script: str, home: Path, *words: object) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import objects, open_store
 from tests.learning import CLASSES, bands, write_bands
+from tests.program import ROOT, module
 from tests.stages import KillAt, Killed, Notes, run_stage
 
 torch.set_num_threads(1)
@@ -292,28 +292,11 @@ def test_no_model_of_a_fold_is_offered_to_begin_with(data: Path, tmp_path: Path)
     assert str(error.value) == f"{data} changed while it was trained on: add --force to start over with what it is now"
 
 
-RUN = """
-import sys, torch
-torch.set_num_threads(1)
-from pathlib import Path
-from tests.stages import Notes
-from tests.test_crossval import SPEC, train
-class Told(Notes):
-    def note(self, text):
-        print(text, flush=True)
-train(Path(sys.argv[1]), Path(sys.argv[2]), SPEC, Told())
-"""
-
-
 @pytest.mark.parametrize("moment", ["fold 0: accuracy", "fold 1: 40 rows", "epoch 2/2"])
 def test_a_killed_process_loses_nothing_but_time(data: Path, tmp_path: Path, moment: str) -> None:
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-c", RUN, str(data), str(tmp_path / "killed.h5")]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        while moment not in process.stdout.readline():
-            assert process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    words = ("test_crossval", data, tmp_path / "killed.h5", moment)
+    done = subprocess.run([*module("tests.dying"), *map(str, words)], cwd=ROOT, timeout=120)
+    assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed.h5").exists()
     train(data, tmp_path / "killed.h5")
     train(data, tmp_path / "whole.h5")

@@ -1,7 +1,6 @@
 """Training: it learns, it keeps the best epoch, it goes on to the bit after a kill, and it says what does not fit."""
 
 import dataclasses
-import os
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import Checkpoint, TrainSpec, stage
 from fercli.store import create_store, objects, open_store
 from tests.learning import CLASSES, bands, write_bands
+from tests.program import ROOT, module
 from tests.stages import KillAt, Killed, Notes
 from tests.test_int8 import on_a_cpu_with_int8
 
@@ -116,27 +116,10 @@ def test_a_run_cut_off_anywhere_and_resumed_gives_the_same_file(data: Path, tmp_
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
-RUN = """
-import sys, torch
-torch.set_num_threads(1)
-from pathlib import Path
-from tests.stages import Notes
-from tests.test_train import SPEC, train
-class Told(Notes):
-    def note(self, text):
-        print(text, flush=True)
-train(Path(sys.argv[1]), Path(sys.argv[2]), SPEC, Told(), resume=True)
-"""
-
-
 def test_a_killed_process_loses_nothing_but_time(data: Path, tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-c", RUN, str(data), str(tmp_path / "killed.h5")]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        while "epoch 2/3" not in process.stdout.readline():
-            assert process.poll() is None
-        os.kill(process.pid, signal.SIGKILL)  # while the checkpoint of epoch 2 is being written
-    assert process.returncode == -signal.SIGKILL
+    words = ("test_train", data, tmp_path / "killed.h5", "epoch 2/3")
+    done = subprocess.run([*module("tests.dying"), *map(str, words)], cwd=ROOT, timeout=120)
+    assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed.h5").exists()
     assert (tmp_path / "killed.h5.checkpoint").exists()
     notes = train(data, tmp_path / "killed.h5", resume=True)

@@ -48,7 +48,8 @@ def ask(address, module, words):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     (status,) = struct.unpack("i", server.recv(4))
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 

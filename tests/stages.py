@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fercli.spec import Spec
+from fercli.stages.predict import Predictor, PredictSpec
 from fercli.stages.runner import Log, Silent, Stage, run_on_stores
-from fercli.store import create_store, objects
+from fercli.store import create_store, objects, open_store
 
 
 class Notes(Silent):
@@ -106,3 +107,10 @@ def run_stage(
     heard = Notes()
     outcome = run_on_stores(Stage("tested", stage), [str(source)], str(target), spec, Log(on_error, heard), force=True)
     return heard.notes, outcome.failures
+
+
+def asked(model: Path, source: Path, **settings: Any) -> np.ndarray:
+    """(N, K) probabilities of the rows of a store; on the CPU and in float32, unless `settings` of predict differ."""
+    predictor = Predictor.load(model, PredictSpec(**{"device": "cpu", "precision": "float32", **settings}))
+    with open_store(source) as src:
+        return np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])

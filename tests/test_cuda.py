@@ -14,15 +14,13 @@ from fercli.detectors import _weights
 from fercli.learn import batches, freeze, stored
 from fercli.ops.augment import Recipe
 from fercli.ops.geometry import overlap
-from fercli.stages.predict import Predictor, PredictSpec
-from fercli.stages.runner import Log
 from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 
 from . import test_crossval
 from .learning import write_bands
 from .program import fer
-from .stages import KillAt, Killed
+from .stages import KillAt, Killed, asked
 from .test_mtcnn import noise, random_cascade, write_weights
 from .test_train import train
 
@@ -168,10 +166,7 @@ def test_the_rows_of_a_store_get_the_answers_of_a_cpu(tmp_path: Path, settings: 
     train(data, tmp_path / "m.h5", dataclasses.replace(SPEC, epochs=1))
     told = {}
     for device in ("cuda", "cpu"):
-        spec = PredictSpec(**{"precision": "float32", "device": device, **settings})
-        predictor = Predictor.load(tmp_path / "m.h5", spec)
-        with open_store(data) as src:
-            told[device] = np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])
+        told[device] = asked(tmp_path / "m.h5", data, **{"device": device, **settings})
     assert told["cuda"] == pytest.approx(told["cpu"], abs=0.02)
 
 

@@ -12,7 +12,7 @@ from fercli.detectors import Faces
 from fercli.errors import DataError, UsageError
 from fercli.ops import image, synthetic
 from fercli.ops.align import TEMPLATE
-from fercli.ops.geometry import face
+from fercli.ops.geometry import face, overlap
 from fercli.stages.detect import DetectSpec as AnyDetectSpec
 from fercli.stages.detect import Search, chosen, weights_digest
 from fercli.stages.detect import run as run_detect
@@ -21,13 +21,6 @@ from fercli.store import open_store
 from .stages import run_stage, write_samples
 
 DetectSpec = partial(AnyDetectSpec, detector="haar")  # and not the one that is at hand here
-
-
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[:2] + one[2:], other[:2] + other[2:])
-    shared = np.prod(np.maximum(high - low, 0))
-    return float(shared / (np.prod(one[2:]) + np.prod(other[2:]) - shared))
 
 
 class Squares(detectors.Detector):

@@ -17,6 +17,7 @@ from fercli.stages.predict import PredictSpec
 from fercli.stages.runner import Log, Stage, run_on_stores
 from fercli.store import open_store
 from tests.learning import bands, write_bands
+from tests.stages import asked
 from tests.test_train import KillAt, Killed, refused, replaced, train
 
 torch.set_num_threads(1)
@@ -45,12 +46,6 @@ def described(source: Path, target: Path, **settings: object) -> Path:
     """What `fer gradients` makes of a store."""
     run_on_stores(Stage("gradients", gradients.run), [str(source)], str(target), GradientsSpec(**settings), Log())
     return target
-
-
-def asked(model: Path, source: Path) -> np.ndarray:
-    with open_store(source) as src:
-        predictor = predict.Predictor.load(model, PredictSpec(device="cpu", precision="float32"))
-        return np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])
 
 
 def test_a_hybrid_learns_from_images_and_features_and_answers(data: Path, tmp_path: Path) -> None:

@@ -8,11 +8,9 @@ import torch
 
 from fercli.errors import UsageError
 from fercli.learn.modelstore import load
-from fercli.stages import predict
-from fercli.stages.predict import PredictSpec
-from fercli.stages.runner import Log
 from fercli.store import open_store
 from tests.learning import bands, write_bands
+from tests.stages import asked
 from tests.test_train import KillAt, Killed, refused, replaced, train
 
 torch.set_num_threads(1)
@@ -26,12 +24,6 @@ HYBRID = replaced(model="alizadeh-hog", layers=LAYERS, epochs=2, batch=32)
 def data(tmp_path: Path) -> Path:
     features = np.random.Generator(np.random.PCG64([1])).random((126, 12), np.float32)
     return write_bands(tmp_path / "data.h5", hog=features)
-
-
-def asked(model: Path, source: Path) -> np.ndarray:
-    with open_store(source) as src:
-        predictor = predict.Predictor.load(model, PredictSpec(device="cpu", precision="float32"))
-        return np.concatenate([block["probability"] for block in predictor.over_store(src, Log())])
 
 
 @pytest.mark.parametrize(("spec", "more"), [(SPEC, {}), (HYBRID, {"hog": 12})])

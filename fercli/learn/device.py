@@ -145,7 +145,7 @@ def device_errors(batch: int | None = None) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if "no kernel image" in reason:
-            raise DataError(f"{_NO_CODE}: set CUDA_VISIBLE_DEVICES= to compute on the CPU") from error
+            raise DeviceGone(f"{_NO_CODE}: set CUDA_VISIBLE_DEVICES= to compute on the CPU") from error
         if any(isinstance(one, torch.OutOfMemoryError) for one in _with_causes(error)) or _is_full(reason):
             hint = "end what else runs on it, or set CUDA_VISIBLE_DEVICES= to compute on the CPU"
             raise MemoryFull(f"the GPU's memory is full{_smaller(batch, hint)}") from error

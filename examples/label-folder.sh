@@ -4,7 +4,7 @@
 #   OUT/pictures/    the photos with boxes, labels and probabilities drawn on them
 #   OUT/sorted/      links to the photos, by the label of their largest face
 #   OUT/faces.png    the surest faces of each label
-# usage: examples/label-folder.sh MODEL FOLDER OUT
+# usage: examples/label-folder.sh MODEL FOLDER OUT   (MODEL: a file, or default; 0 also where photos could not be read)
 set -euo pipefail
 usage="usage: label-folder.sh MODEL FOLDER OUT"
 model=${1:?$usage} folder=${2:?$usage} out=${3:?$usage}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Label a video or a camera and watch it with the boxes and labels drawn on (ffplay), or write it as H.264 (ffmpeg).
-# usage: examples/watch-video.sh MODEL CLIP|camera:0 ROWS.jsonl [OUT.mp4]
+# usage: examples/watch-video.sh MODEL CLIP|camera:0 ROWS.jsonl [OUT.mp4]   (Ctrl-C ends a camera)
 set -euo pipefail
 usage="usage: watch-video.sh MODEL CLIP ROWS.jsonl [OUT.mp4]"
 model=${1:?$usage} clip=${2:?$usage} rows=${3:?$usage} out=${4:-}

@@ -4,6 +4,7 @@ Data sets number the same emotions differently, and a wrong order costs twenty p
 classes travel by name and two sets are aligned by name (`translation`).
 """
 
+import unicodedata
 from collections.abc import Sequence
 
 from .errors import DataError
@@ -42,8 +43,10 @@ _SYNONYMS = {
 
 
 def canonical(name: str) -> str:
-    """The name this package uses for an emotion written any common way; other names come back in lower case."""
-    name = name.strip().lower()
+    """The name this package uses for an emotion written any common way; other names come back in lower case, and their
+    accents in one form, where some systems have two.
+    """
+    name = unicodedata.normalize("NFC", name.strip().lower())
     return _SYNONYMS.get(name, name)
 
 

@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -30,6 +31,22 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_configure(config: pytest.Config) -> None:
     if sys.platform == "linux" and not hasattr(config, "workerinput"):  # before its processes start, which share it
         config.add_cleanup(warm.start())
+
+
+@pytest.fixture(scope="session")
+def fer2013(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real data as `fer ingest` stores it, made by the first of the test processes that needs it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which they share
+    path = folder / "fer2013.h5"
+    from .program import fer  # it looks for what pytest_configure starts
+
+    with open(folder / "fer2013.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            fer("ingest", shared_data / "fer2013.tar.xz", "-o", path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import resource
+import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,11 @@ def inputs(tmp_path_factory):
     return folder
 
 
+def older_output(inputs, target):
+    """Puts a store at `target`, and gives its bytes."""
+    return Path(shutil.copy(inputs / "few.h5", target)).read_bytes()
+
+
 def arguments(command, folder):
     return [word.format(folder) for word in WRITING[command]]
 
@@ -108,7 +115,7 @@ def test_interrupted_at_random_moments(tmp_path, inputs, command):
 @pytest.mark.parametrize(("command", "name"), [("split", "out.h5"), ("predict", "out.csv")])
 def test_killed_at_every_step(tmp_path, inputs, command, name):
     target = tmp_path / name
-    target.write_bytes(b"an older output")
+    older_output(inputs, target)
     seen = killed(command, inputs, target, kills=None)
     assert (seen["first"], seen["last"], seen["same"], seen["left"]) == (0, 0, True, [])
     assert (seen["other"], seen["litter"]) == (0, 1)
@@ -130,19 +137,39 @@ def test_an_output_is_on_the_disk_before_it_takes_its_place_and_its_folder_after
     assert seen == [(False, b"old"), (True, b"new")]
 
 
+@pytest.mark.parametrize("refused", ["chmod", "the folder's fsync"])
+def test_what_a_file_system_refuses_beside_the_bytes_loses_nothing(tmp_path, monkeypatch, refused):
+    """One without modes; a folder into which one may put files alone."""
+    change, opened = os.chmod, os.open
+
+    def denied(path, *arguments, call, when):
+        if when(path):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return call(path, *arguments)
+
+    if refused == "chmod":
+        monkeypatch.setattr(os, "chmod", partial(denied, call=change, when=lambda path: True))
+    else:
+        monkeypatch.setattr(os, "open", partial(denied, call=opened, when=os.path.isdir))
+    with replacing(tmp_path / "out") as part:
+        part.write_bytes(b"new")
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
 # --- the disk --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", WRITING)
 def test_a_file_over_the_size_limit(tmp_path, inputs, command):
     target = tmp_path / "out.h5"
-    target.write_bytes(b"an older output")
+    older = older_output(inputs, target)
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
     done = fer(*arguments(command, inputs), "-q", "-o", str(target), preexec_fn=limit)
     written = f"{target}.checkpoint" if command == "train" else str(target)
     assert done.stderr == f"fer {command}: error: {written} grew over the file size limit: raise it with ulimit -f\n"
     assert (done.returncode, done.stdout) == (1, "")
-    assert target.read_bytes() == b"an older output"
+    assert target.read_bytes() == older
     assert os.listdir(tmp_path) == ["out.h5"]
 
 
@@ -154,13 +181,13 @@ def test_a_full_disk(tmp_path, inputs):
         pytest.skip("no file system may be mounted here")
     try:
         target = disk / "out.h5"
-        target.write_bytes(b"an older output")
+        older = older_output(inputs, target)
         done = fer(*arguments("split", inputs), "-q", "-o", str(target))
         assert done.stderr == (
             f"fer split: error: no space left to write {target}: free some, or choose another place with -o\n"
         )
         assert done.returncode == 1
-        assert target.read_bytes() == b"an older output"
+        assert target.read_bytes() == older
         assert os.listdir(disk) == ["out.h5"]
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -1,5 +1,6 @@
-"""Items made ahead of time: in order, few at a time, and no thread is left behind."""
+"""Items made ahead of time: in order, few at a time, and no thread is left behind; and how many threads there are."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from itertools import count
 
 import pytest
 
+from fercli.ops import parallel
 from fercli.ops.parallel import buffered
 
 
@@ -75,3 +77,15 @@ def test_the_latest_items_take_the_place_of_those_that_wait():
     first = next(items)
     assert all_made.wait(10)  # though nobody takes them
     assert [first, *items] in ([97, 98, 99], [first, 97, 98, 99])
+
+
+@pytest.mark.parametrize(
+    ("asked", "quota", "used"),
+    [("", "max 100000", 8), ("3", "max 100000", 3), ("", "150000 100000", 2), ("9", "900000 100000", 8), ("0", "", 1)],
+)
+def test_cores_are_no_more_than_asked_for_or_than_the_container_has(monkeypatch, tmp_path, asked, quota, used):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(parallel, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert parallel.cores() == used

@@ -295,7 +295,7 @@ calibration error   0.1333 (expected, 15 bins)
 log loss            0.9163
 seen in training    2 rows; accuracy without them 0.5000 (95 % interval 0.2152 to 0.7848)
 no answer           1 rows, counted as wrong
-unlabelled          1 rows, left out
+unlabelled          1 row, left out
 
 class  precision  recall      f1  support
 angry     0.5000  0.5000  0.5000        4
@@ -327,7 +327,7 @@ MARKDOWN = """\
 | log loss | 0.9163 |
 | seen in training | 2 rows; accuracy without them 0.5000 (95 % interval 0.2152 to 0.7848) |
 | no answer | 1 rows, counted as wrong |
-| unlabelled | 1 rows, left out |
+| unlabelled | 1 row, left out |
 
 | class | precision | recall | f1 | support |
 | --- | ---: | ---: | ---: | ---: |
@@ -758,7 +758,7 @@ def test_a_baseline_that_is_none(tmp_path):
     other.write_text('{"accuracy": 0.9}')
     store = write(tmp_path / "p.h5", split=[0] * 11)
     assert told(DataError, read_baseline, str(missing), "val") == (
-        f"the baseline {missing} cannot be read: No such file or directory"
+        f"{missing} cannot be read: No such file or directory"
     )
     assert told(DataError, read_baseline, str(text), "val") == (
         f"{text} is neither a predictions store nor the --json of an earlier fer eval"

@@ -155,7 +155,7 @@ def test_the_comparison_of_alizadeh_on_folders_without_test_rows(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_makefile_builds_once(tmp_path):
-    make = ("make", "-C", EXAMPLES, "DATA=synthetic:100", "EPOCHS=1", f"OUT={tmp_path}")
+    make = ("make", "-C", EXAMPLES, "DATA=synthetic:50", "EPOCHS=1", f"OUT={tmp_path}")
     run(*make)
     assert "accuracy" in (tmp_path / "report.md").read_text()
     made = _moments(tmp_path)

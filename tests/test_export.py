@@ -223,7 +223,7 @@ def test_without_onnx_runtime_the_file_is_written_and_not_compared(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     notes = ran(write(tmp_path / "m.h5"), tmp_path / "m.onnx")
-    assert notes == ["onnxruntime is missing, so the file is not compared with the model: pip install 'fercli[export]'"]
+    assert notes == ["onnxruntime is missing, so the file is not compared with the model: pip install onnx onnxruntime"]
     assert (tmp_path / "m.onnx").exists()
 
 
@@ -231,7 +231,7 @@ def test_without_onnx_it_is_told_what_to_install(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(DataError) as error:
         ran(write(tmp_path / "m.h5"), tmp_path / "m.onnx")
-    assert str(error.value) == "writing ONNX needs the package onnx: pip install 'fercli[export]'"
+    assert str(error.value) == "writing ONNX needs the package onnx: pip install onnx onnxruntime"
 
 
 def test_an_operator_that_onnx_lacks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

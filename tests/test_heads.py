@@ -133,7 +133,7 @@ def test_rows_without_an_expression_teach_the_other_head(tmp_path: Path) -> None
     gender[:60] = gender[90:] = -1
     data = write_bands(tmp_path / "d.h5", image=images, label=labels, **{"attribute/gender": gender})
     notes = train(data, tmp_path / "m.h5")
-    assert "18 rows without a label are left out" in notes  # 48 to 59 and 90 to 95 tell neither
+    assert "left out: 18 rows without a label" in notes  # 48 to 59 and 90 to 95 tell neither
     assert notes[-1] == "the head gender in validation: none of its rows tells it"
     with open_store(tmp_path / "m.h5", "model") as src:
         metrics = src.documents["model"]["metrics"]
@@ -259,6 +259,14 @@ def test_values_that_teach_nothing(tmp_path: Path, codes: list[int], told: str) 
     assert refused(DataError, data) == told.format(data=data)
 
 
+@pytest.fixture(scope="module")
+def two_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a head beside the expression's."""
+    folder = tmp_path_factory.mktemp("heads")
+    train(write_heads(folder / "data.h5"), folder / "m.h5", replaced(epochs=1))
+    return folder / "m.h5"
+
+
 @pytest.mark.parametrize(
     "heads",
     [
@@ -272,13 +280,12 @@ def test_values_that_teach_nothing(tmp_path: Path, codes: list[int], told: str) 
         [{"name": "gender", "classes": ["male", "female"]}] * 2,
     ],
 )
-def test_damaged_heads_of_a_model_are_refused(data: Path, tmp_path: Path, heads: Any) -> None:
-    train(data, tmp_path / "m.h5", replaced(epochs=1))
-    with open_store(tmp_path / "m.h5", "model") as src:
+def test_damaged_heads_of_a_model_are_refused(two_heads: Path, heads: Any) -> None:
+    with open_store(two_heads, "model") as src:
         src.documents["model"]["heads"] = heads
         with pytest.raises(DataError) as error:
             load(src, CPU)
-    assert str(error.value) == f"{tmp_path}/m.h5 is damaged: heads in its model document is {heads!r}"
+    assert str(error.value) == f"{two_heads} is damaged: heads in its model document is {heads!r}"
 
 
 def test_a_head_that_a_model_lacks(data: Path, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_a_hybrid_cut_off_and_resumed_gives_the_same_file(data: Path, tmp_path: 
     train(data, tmp_path / "whole.h5", SPEC)
     with pytest.raises(Killed):
         train(data, tmp_path / "cut.h5", SPEC, KillAt(5))
-    train(data, tmp_path / "cut.h5", SPEC, resume=True)
+    notes = train(data, tmp_path / "cut.h5", SPEC, resume=True)
+    assert any(note.startswith("resuming after epoch 1") for note in notes)
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
@@ -81,7 +82,10 @@ def test_a_hybrid_takes_as_many_features_as_the_store_has(tmp_path: Path) -> Non
 
 def test_a_hybrid_answers_in_bfloat16_steps_too(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "m.h5", replaced(**{**SPEC.as_dict(), "precision": "bfloat16"}))
-    assert np.isfinite(asked(tmp_path / "m.h5", data)).all()
+    short = asked(tmp_path / "m.h5", data)
+    assert np.isfinite(short).all()
+    train(data, tmp_path / "whole.h5", SPEC)
+    assert not np.array_equal(asked(tmp_path / "whole.h5", data), short)
 
 
 @pytest.mark.parametrize(("operator", "together"), [("none", True), ("sobel", True), ("sobel", False)])

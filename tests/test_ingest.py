@@ -88,6 +88,28 @@ def refusal(tmp_path: Path, *paths: Path | str, error: type[FerError] = DataErro
 # What lands in the store
 
 
+def test_photos_of_one_name_in_several_folders_keep_apart(tmp_path: Path):
+    for day in ("monday", "tuesday"):
+        plant(tmp_path / day, {"happy/1.png": photo(len(day)), "sad/1.png": photo(len(day) + 1)})
+    found = ingest(tmp_path, tmp_path / "monday", tmp_path / "tuesday")
+    assert found.sources == [
+        f"{tmp_path}/{day}/{emotion}/1.png" for day in ("monday", "tuesday") for emotion in ("happy", "sad")
+    ]
+
+
+def test_a_file_that_is_no_store_is_not_replaced(tmp_path: Path):
+    """As by `-o data/*.csv`, which names the first of them."""
+    folder, target = plant(tmp_path / "d", SAMPLES["fer2013"].files), tmp_path / "out.h5"
+    target.write_text("emotion,pixels")
+    sources = resolve([str(folder)])
+    with pytest.raises(UsageError) as caught:
+        start(target, sources, force=False)
+    assert str(caught.value) == f"{target} is there and is no store: name another file with -o, or add --force"
+    assert target.read_text() == "emotion,pixels"
+    target.write_bytes(b"")  # nothing would be lost
+    start(target, sources, force=False)
+
+
 def test_a_csv_becomes_dense_rows(tmp_path: Path):
     found = ingest(tmp_path, plant(tmp_path / "d", SAMPLES["fer2013"].files))
     assert (found.classes, found.channels) == (EMOTIONS, ("gray",))
@@ -445,12 +467,12 @@ def test_single_files_are_streamed(tmp_path: Path):
 # Real data
 
 
-def test_real_fer2013_in_a_tar(shared_data: Path, tmp_path: Path):
-    found = ingest(tmp_path, shared_data / "fer2013.tar.xz")
-    assert found.classes == EMOTIONS
-    assert found.columns["image"].shape == (32298, 48, 48)
-    assert np.bincount(found.columns["split"]).tolist() == [28709, 3589]
-    counts = np.bincount(found.columns["label"][found.columns["split"] == 0])
-    assert dict(zip(found.classes, counts.tolist(), strict=True)) == {
+def test_real_fer2013_in_a_tar(fer2013: Path):
+    with open_store(fer2013) as found:
+        assert found.classes == EMOTIONS
+        assert (found.rows, found.shape("image")) == (32298, (48, 48))
+        split, label = found.column("split"), found.column("label")
+    assert np.bincount(split).tolist() == [28709, 3589]
+    assert dict(zip(EMOTIONS, np.bincount(label[split == 0]).tolist(), strict=True)) == {
         "angry": 3995, "disgust": 436, "fear": 4097, "happy": 7215, "sad": 4830, "surprise": 3171, "neutral": 4965,
     }  # fmt: skip

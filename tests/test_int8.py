@@ -18,7 +18,7 @@ from fercli.learn.int8 import REACH, Convolution, Maps, Pooling, ToNumbers, ToVa
 from fercli.learn.modelstore import load
 from fercli.learn.normalise import Normalise
 from fercli.models.blocks import ResidualUnit
-from fercli.models.shipped import DEFAULT_MODEL
+from fercli.models.shipped import model_path
 from fercli.ops.synthetic import draw_face
 from fercli.store import open_store
 
@@ -215,7 +215,7 @@ def test_pooling_is_exact_in_maps_of_any_size(side: int, pooling: nn.MaxPool2d) 
 
 @on_a_cpu_with_int8
 def test_an_answer_does_not_depend_on_what_is_asked_beside_it() -> None:
-    with open_store(DEFAULT_MODEL, "model") as src:
+    with open_store(model_path("default"), "model") as src:
         model = load(src, CPU, torch.int8)
     images = faces(20)
     before = images.clone()

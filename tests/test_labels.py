@@ -95,3 +95,7 @@ def test_a_class_that_is_missing_is_reported():
     with pytest.raises(DataError) as error:
         labels.translation(("angry", "bored", "happy", "zen"), ("happy", "angry"))
     assert str(error.value) == "no class 'bored', 'zen' among happy, angry"
+
+
+def test_an_accent_has_one_form():
+    assert labels.canonical("U\u0308berrascht") == labels.canonical("\u00dcberrascht") == "\u00fcberrascht"

@@ -1,7 +1,10 @@
 """MTCNN: the same faces as the published cascade, fast; and weights that are missing, damaged or hostile."""
 
 import importlib.util
+import os
+import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -260,8 +263,7 @@ def test_without_the_package_a_sentence_says_what_to_install(monkeypatch: pytest
     with pytest.raises(DataError) as caught:
         detectors.load("mtcnn", 32)
     assert str(caught.value) == (
-        "the detector mtcnn needs weights, which the package mtcnn brings: "
-        "pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+        "the detector mtcnn needs weights, which the package mtcnn brings: pip install --no-deps mtcnn lz4"
     )
 
 
@@ -290,8 +292,7 @@ def test_kept_weights_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(DataError) as caught:
         detectors.load("mtcnn", 32)
     assert str(caught.value) == (
-        f"{store}, where the weights of mtcnn are kept, cannot be read: "
-        f"delete it, and pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+        f"{store}, where the weights of mtcnn are kept, cannot be read: delete it, and pip install --no-deps mtcnn lz4"
     )
 
 
@@ -309,15 +310,14 @@ def test_a_file_other_than_the_published_one_is_not_opened(monkeypatch: pytest.M
     with pytest.raises(DataError) as caught:
         detectors.load("mtcnn", 32)
     assert str(caught.value) == (
-        f"{tmp_path / 'pnet.lz4'} cannot be read (No such file or directory): "
-        f"pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+        f"{tmp_path / 'pnet.lz4'} cannot be read (No such file or directory): pip install --no-deps mtcnn lz4"
     )
     (tmp_path / "pnet.lz4").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
     with pytest.raises(DataError) as caught:
         detectors.load("mtcnn", 32)
     assert str(caught.value) == (
         f"{tmp_path / 'pnet.lz4'} is not the file that was published with mtcnn 1.0.0: "
-        f"pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4 again"
+        f"pip install --no-deps mtcnn lz4 again"
     )
     assert not _package.kept().exists()
 
@@ -350,3 +350,10 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
 def test_thresholds_are_the_published_ones() -> None:
     assert (mtcnn.PASS, mtcnn.ALIKE, mtcnn.INSIDE) == ((0.6, 0.7, 0.7), (0.5, 0.7, 0.7), 0.7)
     assert (_pyramid.WINDOW, _pyramid.STRIDE, _pyramid.FACTOR) == (12, 2, 0.709)
+
+
+def test_who_has_no_home_has_a_cache_too(monkeypatch):
+    """As a container that runs under a number for which the system knows no user."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    assert _package.kept() == Path(tempfile.gettempdir(), f"cache-{os.getuid()}", "fercli", "mtcnn.h5")

@@ -59,7 +59,8 @@ def test_a_run_cut_off_goes_on_with_the_same_layers_alone(data: Path, tmp_path: 
         f"{kept} is of a run with --layers '{LAYERS}', not conv4x3-relu: type --layers '{LAYERS}' to go on with it, "
         f"or --force to start over"
     )
-    train(data, tmp_path / "refused.h5", SPEC)
+    notes = train(data, tmp_path / "refused.h5", SPEC)
+    assert any(note.startswith("resuming after epoch 1") for note in notes)
     assert (tmp_path / "refused.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 

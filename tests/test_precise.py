@@ -87,7 +87,7 @@ def test_frozen_norms_stay_and_nothing_is_learnt(images: np.ndarray) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     recipe = dataclasses.asdict(Recipe(rotation=10.0, horizontal_flip=0.5, seed=3))
-    return write_bands(tmp_path / "data.h5", documents={"augment": recipe})
+    return write_bands(tmp_path / "data.h5", train=48, val=16, documents={"augment": recipe})
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9}, {"precision": "bfloat16"}])

@@ -312,3 +312,22 @@ def test_real_photos(place, shared_data):
     assert statuses["multi_face.jpg"] == ["ok"] * 5
     assert statuses["free-mountain-vector-01.jpg"] == ["no face"]
     assert statuses["single_face.jpg"] == ["ok"]
+
+
+@pytest.mark.parametrize("split", ["test", None])
+def test_a_class_that_only_other_rows_show_is_no_fault(tmp_path, split):
+    from fercli.models.shipped import model_path
+
+    with create_store(tmp_path / "faces.h5") as dst:
+        dst.start("samples", ("happy", "bored"), ("gray",))
+        image = np.zeros((2, 48, 48), np.uint8)
+        dst.append({"image": image, "label": np.array([0, 1], np.int16), "split": np.array([2, 0], np.int8)})
+        dst.document("provenance", [])
+    predictor = predict.Predictor.load(model_path("default"), predict.PredictSpec(split=split))
+    with open_store(tmp_path / "faces.h5") as src:
+        if split:
+            (block,) = predictor.over_store(src, Log())
+            assert block["label"].tolist() == [predictor.classes.index("happy")]
+        else:
+            with pytest.raises(DataError, match="has labels that the model does not know: no class 'bored'"):
+                list(predictor.over_store(src, Log()))

@@ -60,6 +60,8 @@ def said(text):
     return [line for line in text.splitlines() if line.startswith("fer ")]
 
 
+#: The program, which gives up a process that does not answer sooner.
+HASTY = module("tests.hasty")
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 
 
@@ -204,7 +206,7 @@ def test_who_waits_for_the_others_can_be_ended(number):
 def test_who_waits_for_one_that_does_not_answer_can_be_ended(data, tmp_path):
     words = ["train", *flags({**TRAIN, "epochs": 100_000}), data, "-o", tmp_path / "out.h5"]
     port = free_port()
-    with started(COLD, 1, port, *words) as silent, started(FER, 0, port, *words) as process:
+    with started(COLD, 1, port, *words) as silent, started(HASTY, 0, port, *words) as process:
         for line in process.stderr:
             if " epoch 2/" in line:
                 break

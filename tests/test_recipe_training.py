@@ -15,7 +15,7 @@ from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 from tests.learning import write_bands
 from tests.stages import KillAt, Killed
-from tests.test_recipes import PUBLISHED
+from tests.test_recipes import OURS, PUBLISHED
 from tests.test_train import train
 from tests.trees import plant_ckplus, plant_jaffe
 
@@ -58,12 +58,12 @@ def settings_of(name: str, folder: Path) -> dict[str, object]:
         changed["teacher"] = (str(folder / "teacher.h5"),)
         spec = TrainSpec(model="residual-small", epochs=1, holdout=0.2, device="cpu", threads=1)
         train(noise(folder / "taught.h5", SIDES.get(name, 24)), folder / "teacher.h5", spec)
-    if name.startswith("default"):
+    if name in OURS:
         changed["holdout"] = 0.2  # of so few rows, a twentieth is none
     return changed
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "default", "default-teacher"])
+@pytest.mark.parametrize("name", [*PUBLISHED, *OURS])
 def test_a_recipe_trains_goes_on_after_a_kill_and_answers(name: str, fer, tmp_path: Path) -> None:
     loaded, side = load(name), SIDES.get(name, 24)
     data = noise(tmp_path / "faces.h5", side)

@@ -23,6 +23,7 @@ from fercli.stages.train import TrainSpec
 from fercli.store import open_store
 
 from .program import ENVIRON
+from .trees import photo
 
 #: Every recipe with what its paper states of the training, and the figures that it reports.
 PUBLISHED = {
@@ -60,7 +61,7 @@ PUBLISHED = {
     "zhao-vgg": ({"model": "zhao-vgg", "epochs": 90}, "accuracy 58.83 %"),
 }
 #: What they list of our own models.
-OURS = {"default": "validation accuracy 70.05 %", "default-teacher": ""}
+OURS = {"default": "validation accuracy 70.05 %", "default-teacher": "", "fast": ""}
 
 #: A cheap recipe with a table for every stage.
 CHEAP = """
@@ -411,6 +412,25 @@ def test_models_that_a_recipe_takes_are_trained_first(call, recipe, tmp_path: Pa
     assert len({path.read_bytes() for path in Path("there").glob("**/model.h5")}) == 3
 
 
+def test_rows_that_fail_may_be_left_out(call, recipe, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for shade, emotion in enumerate(("happy", "sad") * 6):
+            place = tmp_path / "faces" / split / emotion
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{shade}.png").write_bytes(photo(20 * shade + (split == "val"), (24, 24)))
+    (tmp_path / "faces" / "train" / "happy" / "torn.png").write_bytes(photo()[:40])
+    own = recipe("[train]\nmodel = 'zhao-separable'\nepochs = 1\nthreads = 1\n")
+    words = ("run", own, "--data", "faces", "-o", "out")
+    status, _, err = call(*words)
+    assert (status, err.count("leave such rows out with --on-error skip")) == (1, 1)
+    status, figures, err = call(*words, "--on-error", "skip")
+    assert (status, "accuracy" in figures) == (4, True)
+    assert "failed: train/happy/torn.png: " in err
+    status, script, _ = call(*words, "--on-error", "skip", "-n")
+    done = subprocess.run(["sh", "-e"], input=script, capture_output=True, text=True, env=ENVIRON)
+    assert (done.returncode, "accuracy" in done.stdout) == (0, True), done.stderr
+
+
 def test_a_file_where_the_folder_is_to_be_is_told(call, tmp_path):
     (tmp_path / "out").touch()
     status, out, err = call("run", "njoku", "--data", "synthetic:30", "-o", tmp_path / "out")
@@ -466,7 +486,7 @@ def test_a_gpu_that_is_not_there_is_told_before_any_work(call, recipe) -> None:
         ("[train]\nmodel = 'zhao-separable'\ndropout = 0.2\n",
          "model zhao-separable has no setting 'dropout'; models with it: alexnet, alexnet-torchvision, alizadeh, "
          "alizadeh-deep, alizadeh-deep-hog, alizadeh-hog, alizadeh-shallow, alizadeh-shallow-hog, njoku, residual, "
-         "residual-large, residual-small, yengikand, zhao-cnn, zhao-vgg"),
+         "residual-fast, residual-large, residual-small, yengikand, zhao-cnn, zhao-vgg"),
         ("[train]\nheads = ['gender']\n",
          "model njoku has no head beside the expression's; zhao-separable can have more"),
         ("[gradients]\noperator = 'none'\nhog = true\n[train]\nmodel = 'alizadeh-deep-hog'\nmixup = 0.2\n",

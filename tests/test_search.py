@@ -140,7 +140,7 @@ def test_a_value_that_the_other_settings_refuse_is_told_before_any_work(data: Pa
         ({"search": ("lr=0,0.002", "dropout=0.1,0.2"), "model": "zhao-separable"},
          "model zhao-separable has no setting 'dropout'; models with it: alexnet, alexnet-torchvision, alizadeh, "
          "alizadeh-deep, alizadeh-deep-hog, alizadeh-hog, alizadeh-shallow, alizadeh-shallow-hog, njoku, residual, "
-         "residual-large, residual-small, yengikand, zhao-cnn, zhao-vgg"),
+         "residual-fast, residual-large, residual-small, yengikand, zhao-cnn, zhao-vgg"),
     ],
 )  # fmt: skip
 def test_a_value_that_the_network_refuses_is_told_before_any_work(

@@ -59,6 +59,14 @@ def test_digest_of_a_folder_depends_on_names_and_bytes_alone(tmp_path: Path):
     assert changed.digest(changed.names()) != first.digest()
 
 
+def test_digest_of_a_list_depends_on_its_order(tmp_path: Path):
+    plant(tmp_path, TREE)
+    paths = [f"{tmp_path}/{name}" for name in TREE]
+    one, same, other = (Files("list", some) for some in (paths, paths, paths[::-1]))
+    contents(same)
+    assert one.digest(one.names()) == same.digest(same.names()) != other.digest(other.names())
+
+
 def test_digest_reads_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = open_source(str(plant(tmp_path / "d", TREE)))
     table = open_source(str(plant(tmp_path, {"t.csv": "a,b\n"}) / "t.csv"))
@@ -104,6 +112,8 @@ def test_litter_is_left_out(tmp_path: Path):
         ".git/b.jpg": b"",
         "__MACOSX/._a.jpg": b"",
         "x/desktop.ini": b"",
+        "@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg": b"",
+        "#recycle/b.jpg": b"",
     }
     folder = plant(tmp_path / "d", files_)
     assert open_source(str(folder)).names() == ["a.jpg"]

@@ -507,9 +507,7 @@ def test_a_newer_version_is_refused_before_what_it_may_hold(tmp_path):
         file["things to come"] = 1
 
     path = changed(write(tmp_path / "a.h5", samples()), change)
-    assert refusal(path) == (
-        f"{path} has store version 2 and this fer reads up to 1: upgrade it with pip install -U fercli"
-    )
+    assert refusal(path) == (f"{path} has store version 2 and this fer reads up to 1: install a newer fercli")
 
 
 @pytest.mark.parametrize("version", [0, -1, np.bytes_(b"1")])

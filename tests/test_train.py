@@ -112,7 +112,8 @@ def test_a_run_cut_off_anywhere_and_resumed_gives_the_same_file(data: Path, tmp_
     for step in (1, 6, 7):  # in the first epoch, at the end of one, at the beginning of the next
         with pytest.raises(Killed):
             train(data, tmp_path / "cut.h5", spec, KillAt(step), resume=True)
-    train(data, tmp_path / "cut.h5", spec, resume=True)
+    notes = train(data, tmp_path / "cut.h5", spec, resume=True)
+    assert notes[0].startswith("resuming after epoch 1")
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
@@ -243,6 +244,7 @@ def test_arithmetic_that_the_hardware_lacks_is_told_of(
 def test_auto_trains_in_the_arithmetic_that_the_hardware_has(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = []
     for has, precision in ((False, "float32"), (True, "bfloat16")):
         monkeypatch.setattr(device, "has_any", lambda *instructions, has=has: has)
         weights = []
@@ -251,6 +253,8 @@ def test_auto_trains_in_the_arithmetic_that_the_hardware_has(
             with open_store(tmp_path / "m.h5", "model") as src:
                 weights.append(src.arrays("weights"))
         assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[1])
+        told.append(weights[0])
+    assert not all(np.array_equal(told[0][name], told[1][name]) for name in told[0])
 
 
 def test_a_run_begun_in_another_arithmetic_is_not_gone_on_with(
@@ -542,7 +546,7 @@ def test_oddities_are_noted(tmp_path: Path) -> None:
     labels = np.tile([0, 1, -1], 42).astype(np.int16)
     data = write_bands(tmp_path / "data.h5", label=labels)
     assert train(data, tmp_path / "m.h5", replaced(epochs=1, batch=100))[:3] == [
-        "42 rows without a label are left out",
+        "left out: 42 rows without a label",
         "--batch 100 is more than the 64 training rows: a step takes them all",
         "no training row shows sad: the model will not answer so",
     ]

@@ -136,6 +136,35 @@ def _later(content: bytes, by: int) -> bytes:
     return content[:8] + struct.pack(f">{count}I", *(offset + by for offset in offsets))
 
 
+@pytest.mark.parametrize("behind", [b"SEFT", b"\n", b"\0\1\2\3 a trailer of a camera" * 40])
+def test_what_stands_behind_the_last_box_is_no_fault(tmp_path, behind):
+    path = write_clip(tmp_path / "clip.mp4", gray_frames(12))
+    path.write_bytes(path.read_bytes() + behind)
+    assert len(read(path)) == 12
+
+
+def test_frames_that_an_avi_counts_and_does_not_show_are_no_fault(tmp_path):
+    """Those that screen recorders write empty where nothing moved."""
+    path = write_clip(tmp_path / "clip.avi", gray_frames(12))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"avih") + 8 + 16  # dwTotalFrames
+    assert struct.unpack_from("<I", data, at) == (12,)
+    struct.pack_into("<I", data, at, 25)
+    at = data.index(b"strh") + 8 + 32  # dwLength
+    struct.pack_into("<I", data, at, 25)
+    path.write_bytes(data)
+    assert len(read(path)) == 12
+
+
+def test_a_name_that_opencv_cannot_take_is_told(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    write_clip(tmp_path / "clip.mp4", gray_frames(2)).rename(path)
+    told = "its name is not UTF-8, which OpenCV cannot open: rename it"
+    assert fault(path) == told
+    _, message = fer("predict", tmp_path / "clip.mp4", "--annotate", path, status=1)
+    assert message.endswith(f"cannot be written: {told}\n")
+
+
 def test_what_is_no_video(tmp_path):
     (tmp_path / "text.mp4").write_bytes(b"this is no video\n" * 100)
     (tmp_path / "empty.mp4").touch()
@@ -397,6 +426,16 @@ def test_photos_that_are_not_read_are_told_of(tmp_path):
     ]
 
 
+def test_files_that_are_no_photos_are_told_of(tmp_path):
+    heard = Notes()
+    for name in ("a.jpg", "IMG_0001", "photo.jpg?size=large", "notes.txt"):
+        (tmp_path / name).touch()
+    video.tell_left_out([Folder(str(tmp_path))], Log("skip", heard))
+    assert heard.notes == [
+        f"{tmp_path} holds 3 files whose names are of no photo (.jpg?size=large, .txt, no ending), left out"
+    ]
+
+
 def test_videos_among_photos_are_told_of(tmp_path):
     heard = Notes()
     for name in ("a.jpg", "b.mp4", "c.MOV"):
@@ -434,6 +473,15 @@ def test_many_files_are_told_by_the_patterns_that_match_them(tmp_path, monkeypat
     monkeypatch.chdir("p")
     assert shell_words(["0.jpg", "1.jpg", "2.jpg", "3.jpg"]) == "'*.jpg'"
     assert shell_words(["-o.jpg", "a.jpg"]) == "./-o.jpg a.jpg"
+
+
+def test_no_pattern_is_tried_where_folders_lead_back_to_themselves(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).symlink_to(tmp_path)
+    paths = [f"{tmp_path}/{number}.mp4" for number in range(4)]
+    for path in paths:
+        Path(path).touch()
+    assert shell_words(paths, str(tmp_path)) == " ".join(paths)
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------
@@ -594,6 +642,10 @@ def test_detect_a_video_without_a_face(place):
             ("predict", "-m", "{place}/model.h5", "camera:0", "--resume", "x"),
             "fer predict: error: --resume leaves out what is labelled, and a camera never shows the same again: "
             "leave one of the two out\n",
+        ),
+        (
+            ("predict", "-m", "{place}/model.h5", "camera:0", "{place}/face.avi"),
+            "fer predict: error: a camera has no end, so nothing comes behind it: label cameras in a run each\n",
         ),
         (
             ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "--sort-into", "x"),

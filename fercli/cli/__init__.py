@@ -23,9 +23,9 @@ from .console import Console, drop_output, say
 COMMANDS = {
     "ingest": "Read photos or a published data set into a store.",
     "detect": "Find faces and crop them.",
-    "gradients": "Add gradient channels or HOG features.",
-    "augment": "Add transformed copies of the training rows.",
     "split": "Assign rows to train, val and test, or to folds.",
+    "augment": "Add transformed copies of the training rows.",
+    "gradients": "Add gradient channels or HOG features.",
     "train": "Train a network.",
     "predict": "Label faces in stores, photos and folders.",
     "export": "Write a model for other programs: ONNX or safetensors.",
@@ -91,7 +91,7 @@ def fer() -> None:
     Every stage reads and writes HDF5 stores, files or pipes:
 
     \b
-      fer ingest faces/ | fer train --recipe njoku -o model.h5
+      fer ingest photos/ | fer detect | fer train --recipe njoku -o model.h5
       fer predict -m model.h5 photos/ > labels.jsonl
 
     Exit codes: 0 done, 1 data or run error, 2 usage, 3 gate failed, 4 done but some rows failed, 130 interrupted,

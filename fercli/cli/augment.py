@@ -13,7 +13,7 @@ from .stage import run_stage
 @click.command("augment")
 @options.stage(AugmentSpec)
 def command(**arguments: Any) -> None:
-    """Add transformed copies of the training rows, or in a store with folds of all; the originals stay.
+    """Add transformed copies of the training rows, or of all where a store has folds or no splits. The originals stay.
 
     A copy keeps the split or fold of its original, and is only ever trained on: neither the epoch nor a fold is judged
     by copies.

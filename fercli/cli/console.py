@@ -33,6 +33,7 @@ class Console:
     def __init__(self) -> None:
         self.quiet = self.verbose = self.debug = self.machine = False
         self._bar: Any = None
+        self._notes: list[str] = []
         self._command = "fer"
         self._began = time.perf_counter()
 
@@ -42,8 +43,10 @@ class Console:
         self._began = time.perf_counter()
 
     def note(self, text: str) -> None:
-        """One line, unless -q or --json."""
-        if not (self.quiet or self.machine):
+        """One line, unless -q; with --json one of the summary."""
+        if self.machine:
+            self._notes.append(text)
+        elif not self.quiet:
             self._line(text)
 
     def total(self, rows: int) -> None:
@@ -89,7 +92,7 @@ class Console:
         if not ranks.writes():
             return
         if self.machine:
-            say(json.dumps(facts))
+            say(json.dumps({**facts, "notes": self._notes}))
             return
         self.failures(failures)
         if not self.quiet:

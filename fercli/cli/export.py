@@ -26,7 +26,7 @@ from .stage import tell
 def command(model: str, output: str, force: bool, dry_run: bool, **arguments: Any) -> None:
     """Write a model for other programs: as an ONNX graph, or as weights in safetensors.
 
-    MODEL is a store made by fer train, or default: the one that comes with fercli.
+    MODEL is a store made by fer train, or one that comes with fercli: default, or fast.
 
     Classes, channels, size, normalisation and how the model was made are in the file's metadata. An ONNX file takes any
     number of faces at once; it is run in ONNX Runtime, and written only if it answers as the model does. What fer

@@ -28,7 +28,7 @@ _KINDS = ("samples", "predictions", "model")
 @options.console
 def command(inputs: tuple[str, ...], count: bool, classes: bool, history: bool, verify: bool, as_json: bool) -> None:
     """Show what a store holds: rows, classes, columns, and the stages that made it. Several count as one table of rows.
-    The model that comes with fercli is default.
+    The models that come with fercli are default and fast.
 
     \b
       fer info faces.h5

@@ -23,7 +23,7 @@ def command(sources: tuple[str, ...], files_from: str | None, null: bool, **argu
     """Read a published data set, a folder, an archive, a csv or photos into a store.
 
     A folder may have one sub-folder a class, below or above train, val and test if there are such. A csv may list
-    photos: a column path, seen from its folder, and one label. Archives (zip, tar, tar.xz) are read in place.
+    photos: a column path, seen from its folder, and one label. Archives (zip, tar, tar.gz, tar.xz) are read in place.
     synthetic:2000 draws 2,000 faces, synthetic:20:scenes 20 photos of several.
 
     \b

@@ -38,6 +38,8 @@ debug = _flag("--debug", sets="debug", help="Show the traceback of an error.")
 machine = _flag("--json", sets="machine", help="End with a summary in JSON on standard error.")
 
 
+#: Bounds of a setting up to this are told: a user may well try what is beyond.
+_NEAR = 360
 #: What the metavars of settings that are paths have in them.
 _PATH = re.compile(r"FILE|OUT|DIR|\.h5")
 
@@ -87,7 +89,7 @@ on_error = click.option(
 )
 model = click.option(
     "-m", "--model", metavar="MODEL", shell_complete=files, callback=given_value,
-    help="Model store made by fer train; the word default: the one that comes with fercli.",
+    help="Model store made by fer train, or one that comes with fercli: default, or fast.",
 )  # fmt: skip
 files_from = click.option(
     "--files-from", metavar="FILE", shell_complete=files, callback=given_value, is_eager=True,  # before -0 asks for it
@@ -167,11 +169,15 @@ def _spec_option(field: dataclasses.Field) -> Callable[[Command], Command]:
 
 
 def _help(field: dataclasses.Field) -> str:
-    default = field.default
-    if default is None or default == () or default == "":
-        return field.metadata["help"]
+    """The line of help of an option, with what its declaration tells besides."""
+    facts, default = field.metadata, field.default
+    told = [facts["help"]]
+    if is_multiple(field):
+        told.append("Repeatable.")
+    if facts["high"] is not None and facts["high"] <= _NEAR:
+        told.append(f"[{facts['low']:g} to {facts['high']:g}]")
     if isinstance(default, bool):
         default = "on" if default else "off"
-    if isinstance(default, tuple):
-        default = " ".join(map(str, default))
-    return f"{field.metadata['help']} [default: {default}]"
+    if default not in (None, (), ""):
+        told.append(f"[default: {default}]")
+    return " ".join(told)

@@ -52,10 +52,10 @@ def command(
 ) -> None:  # fmt: skip
     """Label faces: one row a face, with its source, box, label, confidence and all probabilities.
 
-    IN are photos, folders, archives and globs; or stores; or videos and cameras (camera:0), whose rows come frame by
-    frame with the number of the face's track. A photo or frame without a face has a row that says so; one that cannot
-    be read has a row with its error, and the exit code is 4 at the end. An interrupt or an error keeps the rows so far,
-    but for a store, and where they would replace an older OUT.
+    IN are photos (JPEG, PNG, BMP, GIF, TIFF, WebP), folders, archives and globs; or stores; or videos and cameras
+    (camera:0), whose rows come frame by frame with the number of the face's track. A photo or frame without a face has
+    a row that says so; one that cannot be read has a row with its error, and the exit code is 4 at the end. Of a run
+    that is interrupted or fails the rows so far are kept, but not in a store, and not where OUT was there before.
 
     torchrun --nproc-per-node N -m fercli predict labels in N processes, with a GPU each if there are any.
 

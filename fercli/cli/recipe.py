@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import models
-from ..errors import FerError, UsageError
+from ..errors import SOME_ROWS_FAILED, FerError, UsageError
 from ..recipes import pipeline, recipe
 from ..store import temporary_folder
 from ..text import printable
@@ -29,7 +29,8 @@ def _recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 def command() -> None:
     """Published systems: list them, show their settings, carry them out on data.
 
-    A recipe is one that comes with the package, by NAME, or a TOML FILE of your own with a table of settings a stage.
+    A recipe is one that comes with the package, by NAME, or a TOML FILE of your own: a table [STAGE] a stage, with its
+    long options, _ for -. fer recipe show prints one to begin with.
 
     \b
       fer recipe list
@@ -100,15 +101,20 @@ def _path(name: str) -> str:
     help="Folder for the stores of all stages. [default: the recipe's name, or that of FILE without .toml]",
 )  # fmt: skip
 @click.option(
-    "--set", "assignments", multiple=True, metavar="STAGE.SETTING=VALUE", help="Replace a setting; repeatable."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="STAGE.SETTING=VALUE",
+    help="Replace a setting of detect, split, augment, gradients or train, its long option with _ for -; repeatable.",
 )
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
+@options.on_error
 @options.force
 @click.option("-n", "--dry-run", is_flag=True, help="Read the data, and only print the commands for a shell.")
 @options.console
 def run(
     name: str, sources: tuple[str, ...], folder: str | None, assignments: tuple[str, ...],
-    resume: bool, force: bool, dry_run: bool,
+    resume: bool, on_error: str, force: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Carry out a recipe: ingest the data, prepare it, train, predict, and evaluate.
 
@@ -118,15 +124,16 @@ def run(
     Published weights that the training begins with are downloaded before the first stage, unless they are here already.
 
     Each stage is a command of its own from store to store in FOLDER, which without -o has the name of the recipe and
-    lies in the current folder; --dry-run prints the commands. What is up to date is left alone, and the first stage
-    that fails ends the run.
+    lies in the current folder: ingest.h5, one store a stage, model.h5 and predictions.h5. --dry-run prints the
+    commands, to be edited where they need an option that this one does not take. What is up to date is left alone, and
+    the first stage that fails ends the run.
 
     \b
       fer recipe run njoku --data fer2013.tar.xz -o njoku/
       fer recipe run njoku --data synthetic:200 -o try/ --set train.epochs=1
       fer recipe run falahzadeh --data jaffe/
       fer recipe run falahzadeh --data jaffe/ -o jaffe-runs/ --set split.by=subject
-      fer recipe run own.toml --data faces/ -o own/ --dry-run | sh -e
+      fer recipe run own.toml --data faces/ -o own/ --dry-run > own.sh && sh -e own.sh
     """
     console = _begin("run")
     folder = _path(folder or Path(name).stem)
@@ -135,28 +142,30 @@ def run(
     pipeline.check(loaded, folder)  # before the work, not after
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{folder} is no folder: name one with -o")
-    earlier = pipeline.before(loaded, sources, folder, resume, force)
-    first = pipeline.ingest(loaded, sources, folder, force)
+    earlier = pipeline.before(loaded, sources, folder, resume, force, on_error)
+    first = pipeline.ingest(loaded, sources, folder, force, on_error)
     if dry_run:
-        data = _look_without_keeping(loaded, sources)
-        steps = pipeline.steps(loaded, data, folder, resume, force)
-        _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data))
+        data = _look_without_keeping(loaded, sources, on_error)
+        steps = pipeline.steps(loaded, data, folder, resume, force, on_error)
+        _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data), on_error)
         return
     pipeline.get_ready(loaded, folder, console.note, force)
     new = not os.path.exists(folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
-        _carry_out([*earlier, first])
+        failed = _carry_out([*earlier, first])
     except FerError:
         if new and not os.listdir(folder):
             os.rmdir(folder)
         raise
     _begin("run")
     data = pipeline.look(sources, folder)
-    steps = pipeline.steps(loaded, data, folder, resume, force)
+    steps = pipeline.steps(loaded, data, folder, resume, force, on_error)
     if why := pipeline.detection(loaded, data):
         console.note(why)
-    _carry_out(steps)
+    failed = _carry_out(steps) or failed
+    if failed:
+        click.get_current_context().exit(SOME_ROWS_FAILED)
 
 
 def _begin(name: str) -> Console:
@@ -166,32 +175,38 @@ def _begin(name: str) -> Console:
     return console
 
 
-def _carry_out(steps: Sequence[pipeline.Step]) -> None:
-    """Runs the commands as the shell would; what one raises ends all."""
+def _carry_out(steps: Sequence[pipeline.Step]) -> bool:
+    """Runs the commands as the shell would; what one raises ends all. Tells whether some left out rows that failed."""
     from . import fer
 
-    root = click.get_current_context().find_root()
+    root, failed = click.get_current_context().find_root(), False
     for step in steps:
         made = fer.get_command(root, step.command)
-        with made.make_context(step.command, list(step.words), parent=root) as context:
-            made.invoke(context)
+        try:
+            with made.make_context(step.command, list(step.words), parent=root) as context:
+                made.invoke(context)
+        except click.exceptions.Exit as end:
+            if end.exit_code != SOME_ROWS_FAILED:
+                raise
+            failed = True
+    return failed
 
 
-def _look_without_keeping(loaded: recipe.Recipe, sources: Sequence[str]) -> pipeline.Contents:
+def _look_without_keeping(loaded: recipe.Recipe, sources: Sequence[str], on_error: str) -> pipeline.Contents:
     """What the data holds. Only a store tells whether pictures are dense faces, so one is made, and removed."""
     with temporary_folder() as folder:
-        step = pipeline.ingest(loaded, sources, folder)
+        step = pipeline.ingest(loaded, sources, folder, on_error=on_error)
         _carry_out([pipeline.Step(step.command, (*step.words, "--quiet"))])
         _begin("run")
         return pipeline.look(sources, folder)
 
 
-def _print_script(prepare: list[str], steps: Sequence[pipeline.Step], why: str) -> None:
+def _print_script(prepare: list[str], steps: Sequence[pipeline.Step], why: str, on_error: str) -> None:
     click.echo(shlex.join(prepare))
     if why:
         click.echo(f"# {printable(why)}")
     for step in steps:
-        click.echo(step.line)
+        click.echo(f"{step.line} || [ $? -eq {SOME_ROWS_FAILED} ]" if "--on-error" in step.words else step.line)
 
 
 def _facts(loaded: recipe.Recipe) -> dict[str, Any]:

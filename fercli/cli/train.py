@@ -24,7 +24,7 @@ from .stage import run_stage
     metavar="NAME|FILE",
     shell_complete=options.files,
     callback=options.given_value,
-    help="Take the settings of a recipe; those given here go before it.",
+    help="Take the settings that a recipe has for train; those given here win. fer recipe run runs all its stages.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT.checkpoint, or begin without one.")
 def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
@@ -43,7 +43,7 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     \b
       fer train --recipe njoku faces.h5 -o model.h5
       fer train --model njoku --epochs 20 --holdout 0.1 faces.h5 -o model.h5
-      fer train --init model.h5 --freeze 2 jaffe.h5 -o jaffe-model.h5
+      fer train --model njoku --init model.h5 --freeze 2 --holdout 0.1 jaffe.h5 -o jaffe-model.h5
       fer train --model alizadeh --layers 'conv32x3-relu-pool fc64-relu' faces.h5 -o model.h5
       fer train --fold all --holdout 0.1 folds.h5 -o predictions.h5
       fer train --recipe zhao-separable --heads gender rafdb.h5 -o model.h5

@@ -36,7 +36,7 @@ _PUBLISHED = {
          1555424, 1557520, 1540816, 1544960, 1545040, 1555328),
     ),
 }  # fmt: skip
-_INSTALL = "pip install 'fercli[mtcnn]', or pip install --no-deps mtcnn lz4"
+_INSTALL = "pip install --no-deps mtcnn lz4"
 #: What a model store says of its network; this one is no classifier, and `fer predict -m` says so.
 _CARD = {
     "name": "mtcnn", "arguments": {}, "size": 48, "mean": [127.5] * 3, "deviation": [128.0] * 3, "spec": {},

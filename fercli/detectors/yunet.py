@@ -38,11 +38,8 @@ class Detector(Base):
                 "face_detection_yunet_2023mar.onnx"
             )
         self._min_face = min_face
-        try:
-            with _one_reads, opened(weights) as file:
-                model = np.frombuffer(file.read(), np.uint8)
-        except OSError as error:
-            raise DataError(f"{weights} cannot be read: {error.strerror}") from error
+        with _one_reads, opened(weights) as file:
+            model = np.frombuffer(file.read(), np.uint8)
         try:
             self._network = cv2.FaceDetectorYN.create(
                 "onnx", model, np.empty(0, np.uint8), (320, 320), SURE if confidence is None else confidence, ALIKE

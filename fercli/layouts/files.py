@@ -23,7 +23,10 @@ MAX_FILE = 1 << 30
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 #: What the names of photos in formats that are not read end in: those of phones, the web and cameras.
 UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf")
-_LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_LITTER = (
+    "__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "#recycle",
+    "@Recycle",
+)  # fmt: skip
 _CHUNK = 1 << 20
 _LINES = 4 << 20  # bytes that are cut into lines at a time
 _MAX_LINE = 1 << 20
@@ -166,7 +169,7 @@ class Files(Source):
 
     def digest(self, names: Iterable[str] = ()) -> str:
         state = hashlib.blake2b(digest_size=16)
-        for name in sorted({*self._digests, *names}):
+        for name in dict.fromkeys((*names, *sorted(self._digests))):  # their order is that of the rows
             state.update(os.fsencode(name) + b"\0" + self._digest_of(name))
         return state.hexdigest()
 

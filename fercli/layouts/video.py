@@ -7,6 +7,7 @@ import struct
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import cv2
@@ -25,7 +26,10 @@ CAMERA = "camera:"
 #: A video that ends before its header says by this share of its length, and by these seconds, is cut off.
 _MISSING_SHARE, _MISSING_SECONDS = 0.05, 0.2
 #: What a file of the MP4 family may begin with, and how many boxes of it are looked at: hostile ones have millions.
-_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_BOXES = (
+    b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"moof", b"mfra", b"sidx", b"ssix", b"styp", b"uuid", b"meta",
+    b"udta", b"emsg", b"prft", b"pdin", b"pnot", b"PICT",
+)  # fmt: skip
 _MAX_BOXES = 10_000
 #: What a Matroska file begins with, what its one segment does, and the bytes in which both are.
 _EBML, _SEGMENT, _HEAD = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", 4096
@@ -63,7 +67,7 @@ class Video(Clip, SingleFile):
 
     def frames(self) -> Iterator[Frame]:
         self._check()
-        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(for_opencv(self.path), cv2.CAP_FFMPEG)
         try:
             if not capture.isOpened():
                 raise DataError(
@@ -117,6 +121,19 @@ class Camera(Clip):
         raise DataError(f"it gives no more frames after {number:,}: it was unplugged, or another program took it")
 
 
+def for_opencv(path: Path | str) -> str:
+    """A path as OpenCV takes it: from the root, as what is before a colon would be taken for a protocol.
+
+    Raises DataError, without the file's name, for one whose bytes are not UTF-8: OpenCV 4.14 would crash.
+    """
+    whole = os.path.abspath(path)
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        raise DataError("its name is not UTF-8, which OpenCV cannot open: rename it") from None
+    return whole
+
+
 def open_clip(path: str) -> Clip:
     """The clip that `is_clip` says is there. UsageError for a camera whose number is none."""
     return Camera(path) if path.startswith(CAMERA) else Video(path)
@@ -158,28 +175,43 @@ def _frames_of(capture: cv2.VideoCapture, cut_off: bool | None) -> Iterator[Fram
 
 
 def _cut_off(path: str) -> bool | None:
-    """Whether a file ends before it says that it does; None for an AVI, whose header counts the frames that are shown.
+    """Whether a file ends before it says that it does; None for an AVI that does not say: its header counts the frames.
 
-    In other headers that count misleads: an edit list may leave frames out, and sound may be longer than the picture.
+    That count misleads elsewhere: an edit list may leave frames out, and sound may be longer than the picture.
     """
     with open(path, "rb") as file:
         size, head = os.fstat(file.fileno()).st_size, file.read(_HEAD)
         if head[:4] == b"RIFF":
-            return None
+            end = _chunks_end(file, size)
+            return None if end is None else end > size + 1  # the byte that makes a length even may be left out
         if head[4:8] in _BOXES:
             return _boxes_end(file, size) > size
     return head[:4] == _EBML and _segment_end(head) > size
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last box of an MP4 file ends."""
+    """Where the last box of an MP4 file ends. What stands behind it and is none, as some cameras write, is no part."""
     at = 0
     for _ in range(_MAX_BOXES):
         file.seek(at)
-        short, _, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
-        at = size if short == 0 else at + (long if short == 1 else max(short, 8))
-        if at >= size:
+        short, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        if at >= size or kind not in _BOXES:
             break
+        at = size if short == 0 else at + (long if short == 1 else max(short, 8))
+    return at
+
+
+def _chunks_end(file: BinaryIO, size: int) -> int | None:
+    """Where the last of the RIFF chunks ends that an AVI file is made of; None where a header has no length yet."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+        if name != b"RIFF":
+            break
+        if length in (0, 0xFFFFFFFF):
+            return None
+        at += 8 + length + length % 2
     return at
 
 

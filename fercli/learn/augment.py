@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..ops.augment import GRAY, Recipe, holes, lights, matrices
+from ..ops.augment import AFFINE, GRAY, Recipe, holes, lights, matrices
 
-_AFFINE = ("scale", "rotation", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
 #: What `Augment.draw` may give.
 DRAWN = ("move", "light", "hole")
 
@@ -20,7 +19,7 @@ class Augment:
 
     def __init__(self, recipe: Recipe, rows: np.ndarray, side: int) -> None:
         self._recipe, self._rows, self._side = recipe, rows, side
-        self._moves = any(getattr(recipe, name) for name in _AFFINE)
+        self._moves = any(getattr(recipe, name) for name in AFFINE)
         self._lights = bool(recipe.brightness or recipe.contrast)
 
     def draw(self, epoch: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from .heads import parts, widths
 from .inputs import Inputs, answer
 from .modelstore import Model
 
-INSTALL = "pip install 'fercli[export]'"
+INSTALL = "pip install onnx onnxruntime"
 #: How far an answer of the file may lie from the network's, as a share of the largest answer, or of 1 if that is less.
 TOLERANCE = 1e-4
 _RANDOM = 6  # random pictures that the check asks about

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError, UsageError
-from ..store import cached, replacing
+from ..store import cached, digest_of, replacing
 
 WORD = "imagenet"  # by which --init asks for them
 TIMEOUT = 30  # seconds without a byte
@@ -87,8 +87,5 @@ def _undelivered(wanted: Published, reason: object) -> DataError:
 
 
 def _hash(path: Path) -> str:
-    state = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            state.update(chunk)
-    return state.hexdigest()
+        return digest_of(file, hashlib.sha256())

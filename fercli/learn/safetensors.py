@@ -26,11 +26,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises DataError unless every tensor lies within the file and has the size that its shape and type tell.
     """
-    try:
-        with opened(str(path)) as file:
-            data = bytearray(file.read())
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    with opened(str(path)) as file:
+        data = bytearray(file.read())
     begin = 8 + int.from_bytes(data[:8], "little")
     if not 8 < begin <= len(data):
         raise DataError(f"{path} is no safetensors file: its header does not fit into its {len(data):,} bytes")

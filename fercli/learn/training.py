@@ -203,7 +203,7 @@ class Training:
         """
         modelstore.save(
             dst,
-            Card(**{**vars(self.card), "metrics": self.metrics}),
+            replace(self.card, metrics=self.metrics),
             self.classes,
             self.channels,
             self.best,

@@ -1,6 +1,5 @@
 """The weights that a training run may begin with: another model, a file of torch or safetensors, published ones."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..models.shipped import model_path
-from ..store import open_store, opened
+from ..store import file_digest, open_store, opened
 from . import modelstore, published
 from .safetensors import read_safetensors
 
@@ -33,7 +32,7 @@ class Weights:
 
 
 def read_weights(init: str, model: str, tell: Callable[[str], None]) -> Weights:
-    """The weights that `--init` names: a model store, FILE.pth or .pt, FILE.safetensors, "default" for the model that
+    """The weights that `--init` names: a model store, FILE.pth or .pt, FILE.safetensors, the name of a model that
     comes with the package, or "imagenet" for `model`.
 
     Raises DataError for what cannot be read or fetched, UsageError where nothing is published for the model.
@@ -69,28 +68,21 @@ def digest(init: str, model: str) -> str:
     """A hex digest of what `--init` names; of what is published it is known before any download."""
     if init == published.WORD:
         return published.of(model).sha256
-    state = hashlib.blake2b(digest_size=16)
-    try:
-        with opened(model_path(init)) as file:
-            while chunk := file.read(1 << 20):
-                state.update(chunk)
-    except OSError as error:
-        raise DataError(f"{init} cannot be read: {error.strerror}") from error
-    return state.hexdigest()
+    return file_digest(model_path(init))
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
     """The state dict in a file of torch.save. Nothing in the file is run. Raises DataError."""
-    try:
-        with opened(str(path)) as file:
+    with opened(str(path)) as file:
+        try:
             found = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except UnpicklingError as error:  # more than tensors, or no file of torch; its advice is to run it
-        raise DataError(f"{path} is no state dict of plain tensors: {_SAVE}") from error
-    except Exception as error:  # a damaged or hostile file raises whatever its bytes lead the reader into
-        reason = str(error).partition("\n")[0][:100]
-        raise DataError(f"{path} is no state dict of plain tensors that torch can read: {reason}") from error
+        except OSError:
+            raise
+        except UnpicklingError as error:  # more than tensors, or no file of torch; its advice is to run it
+            raise DataError(f"{path} is no state dict of plain tensors: {_SAVE}") from error
+        except Exception as error:  # a damaged or hostile file raises whatever its bytes lead the reader into
+            reason = str(error).partition("\n")[0][:100]
+            raise DataError(f"{path} is no state dict of plain tensors that torch can read: {reason}") from error
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):

@@ -17,7 +17,7 @@ strong edge, and one that tells which transform was applied. Then, on the pixels
 - erase:      a rectangle of a share of [0, e] of the area becomes middle gray (after Zhong et al. 2020).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -41,6 +41,11 @@ class Recipe:
     contrast: float = 0.0
     erase: float = 0.0
     seed: int = 0
+
+
+#: Those that move pixels, and all of them.
+AFFINE = ("scale", "rotation", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
+TRANSFORMS = tuple(field.name for field in fields(Recipe) if field.name != "seed")
 
 
 def augment(images: np.ndarray, recipe: Recipe, rows: np.ndarray, copy: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Image files to arrays and back to plain facts: header, decode, gray, resize, digest.
 
-An image is uint8, (H, W) gray or (H, W, 3) RGB; OpenCV's BGR does not leave this module. Errors are DataError with a
-sentence that lacks the file's name, which the caller puts before it.
+An image is uint8, (H, W) gray or (H, W, 3) RGB; OpenCV's BGR stays where it is read or written. Errors are DataError
+with a sentence that lacks the file's name, which the caller puts before it.
 
 OpenCV's own log is silenced, because what it says comes back as an error. libjpeg and libpng write some complaints
 straight to file descriptor 2, which cannot be redirected safely beside other threads; `header` and `_check_whole` find

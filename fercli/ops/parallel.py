@@ -5,15 +5,32 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
+
+#: Microseconds of processor time in each period of so many: "200000 100000".
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: no more than OMP_NUM_THREADS, which libraries heed too, and than its
+    container's share of their time.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(there, int(asked) if asked.isdigit() else there, _quota() or there))
+
+
+def _quota() -> int | None:
+    """Cores whose whole time the container may use, rounded up (cgroup v2); None without a bound."""
+    try:
+        most, period = _QUOTA.read_text().split()
+        return -(-int(most) // int(period))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return None
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) -> Iterator[R]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError
 from ..learn import published
-from ..models.shipped import DEFAULT
+from ..models.shipped import shipped
 from ..spec import flag_of
 from ..stages.split import SplitSpec
 from ..store import SPLIT_CODES, open_store
@@ -54,10 +54,10 @@ class Contents:
         return "of many sizes" if self.shape is None else f"of {self.shape[1]}x{self.shape[0]} pixels"
 
 
-def ingest(recipe: Recipe, sources: Sequence[str], folder: str, force: bool = False) -> Step:
+def ingest(recipe: Recipe, sources: Sequence[str], folder: str, force: bool = False, on_error: str = "fail") -> Step:
     """The step that reads the data into the first store, with the attributes that further heads are to learn."""
     attributes = flags({"attribute": recipe.settings("train").get("heads")})
-    return Step("ingest", (*sources, *attributes, "-o", _store(folder, "ingest"), *_force(force)))
+    return Step("ingest", (*sources, *attributes, "-o", _store(folder, "ingest"), *_skip(on_error), *_force(force)))
 
 
 def placed(recipe: Recipe, folder: str) -> Recipe:
@@ -72,7 +72,12 @@ def placed(recipe: Recipe, folder: str) -> Recipe:
 
 
 def before(
-    recipe: Recipe, sources: Sequence[str], folder: str, resume: bool = False, force: bool = False
+    recipe: Recipe,
+    sources: Sequence[str],
+    folder: str,
+    resume: bool = False,
+    force: bool = False,
+    on_error: str = "fail",
 ) -> list[Step]:
     """The steps that train the models which the recipe, `placed`, takes: each carries out a recipe in a folder."""
     taken, made = _taken(recipe), []
@@ -80,7 +85,7 @@ def before(
         if _model_of(name, folder) in taken:
             given = [word for flag, values in (("--data", sources), ("--set", one.changes)) for value in values
                      for word in (flag, value)]  # fmt: skip
-            again = (*(["--resume"] if resume else []), *_force(force))
+            again = (*(["--resume"] if resume else []), *_skip(on_error), *_force(force))
             made.append(Step("recipe", ("run", one.recipe, *given, "-o", os.path.join(folder, name), *again)))
     return made
 
@@ -146,7 +151,7 @@ def _check_models(recipe: Recipe, folder: str) -> None:
             check(coming[name].load(), folder)
         elif name == published.WORD == recipe.settings("train").get("init"):
             published.of(recipe.spec("train").model)
-        elif name != DEFAULT and not os.path.exists(name):
+        elif name not in shipped() and not os.path.exists(name):
             raise UsageError(
                 f"recipe {recipe.name} takes {name}, which is not there: train it first, or name another "
                 f"(fer recipe show {recipe.name} tells of it)"
@@ -193,7 +198,9 @@ def detection(recipe: Recipe, data: Contents) -> str:
     return f"fer detect, as {data.name} holds images {data.size}, and faces are to have {size}x{size}"
 
 
-def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, force: bool = False) -> list[Step]:
+def steps(
+    recipe: Recipe, data: Contents, folder: str, resume: bool = False, force: bool = False, on_error: str = "fail"
+) -> list[Step]:
     """What follows `ingest`, in order: over the folds of a recipe that makes some, `train` predicts and keeps no model.
 
     Raises UsageError where the recipe does not train, DataError where no rows are left to tell figures of.
@@ -205,7 +212,8 @@ def steps(recipe: Recipe, data: Contents, folder: str, resume: bool = False, for
         if stage == "detect" and data.faces(recipe.spec("detect").size):
             continue
         target = _store(folder, stage)
-        made.append(Step(stage, (*flags(recipe.settings(stage)), store, "-o", target, *_force(force))))
+        skip = _skip(on_error) if stage == "detect" else ()  # behind it every row is a face
+        made.append(Step(stage, (*flags(recipe.settings(stage)), store, "-o", target, *skip, *_force(force))))
         store = target
     model, predictions = _store(folder, "model"), _store(folder, "predictions")
     given = ("--recipe", recipe.name) if "train" in recipe.stages else ()
@@ -270,6 +278,10 @@ def _reported(recipe: Recipe, data: Contents) -> tuple[str, ...]:
 
 def _store(folder: str, name: str) -> str:
     return os.path.join(folder, f"{name}.h5")
+
+
+def _skip(on_error: str) -> tuple[str, ...]:
+    return ("--on-error", on_error) if on_error != "fail" else ()
 
 
 def _force(force: bool) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Photos with what was found in them."""
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ FLAG = "--annotate"
 MARK = ".fer-pictures"
 _MARKED = "The pictures in this folder were made by fer predict --annotate, which may overwrite them.\n"
 _UNWRITTEN = (".gif",)  # formats that are written as PNG
+#: Errors of a system that takes no file of this name there; those of a full disk would come again with the next one.
+_OF_ITS_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 
 
 def faces_of(rows: Iterable[Row]) -> list[draw.Face]:
@@ -102,6 +105,10 @@ class Pictures(Output):
             picture = encode(draw.annotated(image, faces, "" if faces else NO_FACE), target.suffix.lower())
         except DataError as problem:
             return labelled, str(problem)
-        os.makedirs(target.parent, exist_ok=True)
-        put(target, picture, FLAG)
+        try:
+            put(target, picture, FLAG)
+        except DataError as problem:
+            if getattr(problem.__cause__, "errno", None) not in _OF_ITS_NAME:
+                raise
+            return labelled, str(problem)
         return labelled, ""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..store import SPLIT_CODES, Reader
+from ..text import counted
 
 #: Columns by which a row is known again in another predictions store; the first that both have is used.
 IDENTITIES = ("digest", "source")
@@ -99,7 +100,7 @@ def rows_of(predictions: Reader, split: str | None) -> tuple[np.ndarray, str]:
     codes = predictions.column("split")
     counts = {one: int((codes[chosen] == code).sum()) for one, code in SPLIT_CODES.items()}
     held = {one: count for one, count in counts.items() if count}
-    told = " and ".join(f"{one} ({count:,} rows)" for one, count in held.items())
+    told = " and ".join(f"{one} ({counted(count, 'row')})" for one, count in held.items())
     if split is None and len(held) > 1:
         choices = ", ".join(f"--split {one}" for one in held)
         raise UsageError(f"{name} holds {told}: choose with {choices} or --split all")

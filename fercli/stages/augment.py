@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..ops.augment import Recipe, augment
+from ..ops.augment import TRANSFORMS, Recipe, augment
 from ..ops.image import digests_of
 from ..spec import Spec, option
 from ..store import SPLIT_CODES, Reader, Writer, block_rows
@@ -14,7 +14,6 @@ from .dense import GRADIENTS, require_dense
 from .runner import Log
 
 _FLIPS = ("horizontal_flip", "vertical_flip")
-_TRANSFORMS = ("scale", "rotation", "width_shift", "height_shift", "zoom", *_FLIPS, "brightness", "contrast", "erase")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class AugmentSpec(Spec):
     erase: float = option(0.0, "Gray out a rectangle of up to this share of the area.", low=0, high=0.9, metavar="F")
     copies: int = option(1, "Copies of each row by each transform; a flip makes one.", low=1, high=1000, metavar="N")
     online: bool = option(
-        False, "Store no copies but the recipe: train draws all transforms anew each epoch, flips every other time."
+        False, "Store no copies but these settings: train draws all transforms anew each epoch, flips every other time."
     )
     seed: int = option(0, "Seed of the draws.", low=0, high=2**63 - 1)
 
@@ -46,7 +45,7 @@ class AugmentSpec(Spec):
 
     def chosen(self) -> tuple[str, ...]:
         """The transforms that were asked for, in the order of their copies."""
-        return tuple(name for name in _TRANSFORMS if getattr(self, name))
+        return tuple(name for name in TRANSFORMS if getattr(self, name))
 
 
 def run(src: Reader, dst: Writer, spec: AugmentSpec, log: Log) -> None:

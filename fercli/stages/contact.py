@@ -15,7 +15,7 @@ from ..ops.parallel import ordered_map
 from ..store import check_writable, replacing
 from ..text import counted
 from .faces import Photo
-from .outputs import Labelled, Output, lies_in, pixels
+from .outputs import Labelled, Output, lying_in, pixels
 from .rows import UNSURE
 from .runner import Log
 
@@ -96,7 +96,8 @@ def check_sheet(path: str, photos: Iterable[Photo], force: bool) -> None:
     check_writable(Path(path), FLAG)
     if _is_free(Path(path)):
         return
-    if any(photo.path and lies_in(photo.path, path) for photo in photos):
+    is_target = lying_in([path])
+    if any(photo.path and is_target(photo.path) for photo in photos):
         raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
     if not force:
         raise UsageError(f"{path} is there and is no contact sheet: name another file with {FLAG}, or add --force")

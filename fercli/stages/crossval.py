@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..store import Block, Reader, Writer, concatenate, open_store, take
+from ..text import counted
 from .predict import Predictor, PredictSpec
 from .runner import Log
 from .several import Several, several
@@ -43,7 +44,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         for fold, (rows, tested) in parts.items():
             if any((block["fold"] == fold).all() for block in answers):
                 continue
-            log.note(f"fold {fold}: {len(rows.train):,} rows to train on, {len(tested):,} left out")
+            log.note(f"fold {fold}: {counted(len(rows.train), 'row')} to train on, {len(tested):,} left out")
             _tell_oddity(src, fold, tested, log)
             trainings.train(rows, spec, {"fold": fold})
             answers.append(_answer(trainings, fold, tested, spec))
@@ -114,4 +115,4 @@ def _accuracy(answers: list[Block]) -> str:
     """Of the labelled rows."""
     label, predicted = (np.concatenate([block[name] for block in answers]) for name in ("label", "predicted"))
     right = (label == predicted)[label >= 0]
-    return f"{100 * right.mean():.2f} % of {len(right):,} rows"
+    return f"{100 * right.mean():.2f} % of {counted(len(right), 'row')}"

@@ -1,6 +1,5 @@
 """`fer detect`: faces found in photos, cropped to gray images of one size."""
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,7 @@ from ..ops.geometry import face, overlap
 from ..ops.image import decode, digests_of, to_gray
 from ..ops.parallel import ordered_map
 from ..spec import Spec, option
-from ..store import Block, Reader, Writer, opened, take
+from ..store import Block, Reader, Writer, file_digest, take
 from ..text import counted
 from .dense import GRADIENTS
 from .runner import Log
@@ -43,7 +42,8 @@ class SearchSpec(Spec):
     )
     weights: str | None = option(None, "Weights of mtcnn, or the model that yunet is.", metavar="FILE")
     confidence: float | None = option(
-        None, "Lowest score of a face: 0 to 1 for mtcnn and yunet, some 0 to 10 for haar. [default: the detector's]"
+        None,
+        "Lowest score of a face: 0 to 1 for mtcnn and yunet (0.7 and 0.9 unless given), some -3 to 10 for haar (-1).",
     )
     align: bool = option(False, "Turn faces upright and place them by eyes, nose and mouth (mtcnn, yunet).")
     margin: float = option(
@@ -200,13 +200,7 @@ def chosen(spec: SearchSpec) -> str:
 
 def weights_digest(spec: SearchSpec) -> list[str]:
     """The hex digest of the file that `--weights` names, which a search depends on; none without one."""
-    if spec.weights is None:
-        return []
-    try:
-        with opened(spec.weights) as file:
-            return [hashlib.sha256(file.read()).hexdigest()]
-    except OSError as error:
-        raise DataError(f"{spec.weights} cannot be read: {error.strerror}") from error
+    return [] if spec.weights is None else [file_digest(spec.weights)]
 
 
 def run(src: Reader, dst: Writer, spec: DetectSpec, log: Log) -> None:

@@ -33,7 +33,8 @@ class EvalSpec(Spec):
         choices=(*SPLITS, "all"),
     )
     min: tuple[str, ...] = option(
-        (), "Fail (exit 3) if a metric is lower, such as accuracy=0.65, macro_f1=0.6 or recall.happy=0.8; repeatable.",
+        (), "Fail (exit 3) if a metric is lower: accuracy, accuracy_unseen (of rows not trained on), "
+        "balanced_accuracy, macro_f1, weighted_f1, precision.CLASS, recall.CLASS or f1.CLASS, from 0 to 1.",
         metavar="METRIC=BOUND",
     )  # fmt: skip
     baseline: str | None = option(
@@ -41,13 +42,13 @@ class EvalSpec(Spec):
     )
     max_drop: float | None = option(
         None,
-        "Fail (exit 3) if accuracy is more points of percent below the baseline (0 unless given).",
+        "Fail (exit 3) if accuracy is more than so many percentage points below the baseline (0 unless given).",
         low=0,
         high=100,
     )
     alpha: float | None = option(
         None,
-        "A drop counts only if the paired test finds it less likely by chance; 1 counts every drop. The test needs a "
+        "A drop counts only if its p value in the paired test is below this; 1 counts every drop. The test needs a "
         "predictions store as the baseline. [default: 0.05]",
         low=0.0001,
         high=1,

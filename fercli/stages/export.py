@@ -36,7 +36,7 @@ class ExportSpec(Spec):
     )
     softmax: bool = option(False, "The ONNX file answers with probabilities, calibrated as the model is, not logits.")
     heads: tuple[str, ...] = option(
-        (), "A further head whose answers the ONNX file gives too, as an output of its own; repeatable.", metavar="NAME"
+        (), "A further head whose answers the ONNX file gives too, as an output of its own.", metavar="NAME"
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -206,17 +207,21 @@ def relative(path: str) -> str:
 
 class Unique:
     """Tells names apart: one that another photo has, or that no file system takes, gets a suffix made of where its
-    photo comes from.
+    photo comes from. Some file systems tell neither large letters from small ones nor the two forms of an accent.
     """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def __call__(self, name: str, origin: str) -> str:
-        if name in self._taken or _is_too_long(name):
+        if _folded(name) in self._taken or _is_too_long(name):
             name = told_apart(name, os.fsencode(origin))
-        self._taken.add(name)
+        self._taken.add(_folded(name))
         return name
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def told_apart(name: str, by: bytes) -> str:

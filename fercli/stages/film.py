@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..layouts.video import Clip, is_video
+from ..layouts.video import Clip, for_opencv, is_video
 from ..ops import draw
 from ..store import check_writable, disk_errors
 from ..text import counted
@@ -49,6 +49,10 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = Fa
         return Films(targets, clips)
     if Path(out).suffix.lower() not in CODECS:
         raise UsageError(f"{FLAG} {out} is of a kind that is not written: end it in {', '.join(CODECS)}")
+    try:
+        for_opencv(out)
+    except DataError as error:
+        raise DataError(f"{out} cannot be written: {error}") from None
     targets = {clips[0].path: Path(out)}
     _check_apart(targets, "file")
     check_writable(Path(out), FLAG)
@@ -63,7 +67,7 @@ def _is_free(path: Path) -> bool:
     """
     if not path.exists() or not path.stat().st_size:
         return True
-    found = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
+    found = cv2.VideoCapture(for_opencv(path), cv2.CAP_FFMPEG)
     code = int(found.get(cv2.CAP_PROP_FOURCC))
     found.release()
     return code == cv2.VideoWriter_fourcc(*DRAWN)
@@ -147,7 +151,7 @@ class Films(_Frames):
         self._part = self._target.with_name(f".{self._target.stem}.part{self._target.suffix}")
         height, width = picture.shape[:2]
         code = cv2.VideoWriter_fourcc(*CODECS[self._target.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, code, self._rate, (width, height))
+        self._writer = cv2.VideoWriter(for_opencv(self._part), cv2.CAP_FFMPEG, code, self._rate, (width, height))
         if not self._writer.isOpened():
             raise DataError(
                 f"{self._target} cannot be written: OpenCV {cv2.__version__} has no codec for frames of "
@@ -163,7 +167,7 @@ class Films(_Frames):
             return
         self._writer.release()
         self._writer = None
-        found = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
+        found = cv2.VideoCapture(for_opencv(self._part), cv2.CAP_FFMPEG)
         last = found.get(cv2.CAP_PROP_FRAME_COUNT) - 1 if found.isOpened() else -1
         whole = last >= 0 and found.set(cv2.CAP_PROP_POS_FRAMES, last) and found.read()[0]
         found.release()

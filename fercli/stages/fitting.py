@@ -69,10 +69,12 @@ def _check_gradients(model: "Model", src: Reader) -> None:
             )
 
 
-def translated(model: "Model", src: Reader) -> np.ndarray:
-    """(N,) int16: the labels of all rows among the model's classes. Classes that no row shows may be any."""
+def translated(model: "Model", src: Reader, rows: np.ndarray | None = None) -> np.ndarray:
+    """(N,) int16: the labels of all rows among the model's classes. Labels that none of `rows` (None: all) has may be
+    any; they are -1.
+    """
     label = src.column("label")
-    shown = [code for code in np.unique(label) if code >= 0]
+    shown = [code for code in np.unique(label if rows is None else label[rows]) if code >= 0]
     try:
         known = labels.translation([src.classes[code] for code in shown], model.classes)
     except DataError as error:

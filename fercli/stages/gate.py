@@ -25,6 +25,7 @@ from ..errors import DataError, GateFailed, UsageError
 from ..ops.statistics import mcnemar_worse
 from ..spec import nearest
 from ..store import is_store, open_store, opened
+from ..text import counted
 from .answers import IDENTITIES, Answers, answers_from
 from .evaluate import METRICS, EvalSpec, Evaluation, Verdict, evaluate_answers, parse_minimum
 from .report import from_json
@@ -67,12 +68,9 @@ def read_baseline(path: str | None, split: str) -> Evaluation | None:
     if path is None:
         return None
     name = "standard input" if path == "-" else path
-    try:
-        with opened(path) as file:
-            head = file.read(8)
-            text = b"" if is_store(head) else head + file.read()
-    except OSError as error:
-        raise DataError(f"the baseline {path} cannot be read: {error.strerror}") from None
+    with opened(path) as file:
+        head = file.read(8)
+        text = b"" if is_store(head) else head + file.read()
     if is_store(head):
         with open_store(path, "predictions") as predictions:
             return evaluate_answers(answers_from(predictions, split))
@@ -115,14 +113,14 @@ def _figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
     rest = evaluation.rows - evaluation.leaked
     if not rest:
         raise DataError(f"{name} cannot be judged: the model was trained on every row of {where}")
-    return METRICS[name](evaluation), f"{where} ({rest:,} rows that the model was not trained on)"
+    return METRICS[name](evaluation), f"{where} ({counted(rest, 'row')} that the model was not trained on)"
 
 
 def _class_figure(evaluation: Evaluation, name: str) -> tuple[float, str]:
     metric, _, label = name.partition(".")  # parse_minimum has checked the metric
     index, table, where = evaluation.classes.index(label), evaluation.per_class, _told_split(evaluation.split)
     support = int(table.support[index])
-    return float(getattr(table, metric)[index]), f"{where} ({support:,} rows of {label!r})"
+    return float(getattr(table, metric)[index]), f"{where} ({counted(support, 'row')} of {label!r})"
 
 
 def check_before(
@@ -191,7 +189,8 @@ def _told_drop(evaluation: Evaluation, old: Evaluation, drop: float, max_drop: f
 def _told_chance(lost: int, gained: int, chance: float, alpha: float) -> str:
     p = f"p = {_digits(chance, alpha)}" if chance >= 1e-4 else "p < 0.0001"
     verdict = "is not chance" if chance < alpha else "may be chance"
-    return f"{lost:,} rows lost against {gained:,} gained {verdict} (exact paired McNemar test, {p}, alpha {alpha:g})"
+    test = f"exact paired McNemar test, {p}, alpha {alpha:g}"
+    return f"{counted(lost, 'row')} lost against {gained:,} gained {verdict} ({test})"
 
 
 def paired_changes(new: Answers, old: Answers) -> tuple[int, int]:
@@ -245,8 +244,8 @@ def _check_same(new: Evaluation, old: Evaluation) -> None:
         return  # paired_changes tells how many rows differ
     if new.rows != old.rows or new.fingerprints[common[0]] != old.fingerprints[common[0]]:
         raise DataError(
-            f"{old.name} is an evaluation of other rows or labels ({old.rows:,} rows) than {new.name} ({new.rows:,}): "
-            f"evaluate both models on the same data"
+            f"{old.name} is an evaluation of other rows or labels ({counted(old.rows, 'row')}) than {new.name} "
+            f"({new.rows:,}): evaluate both models on the same data"
         )
 
 
@@ -267,7 +266,7 @@ def _told_split(split: str) -> str:
 
 
 def _told_rows(evaluation: Evaluation) -> str:
-    return f"{_told_split(evaluation.split)} ({evaluation.rows:,} rows)"
+    return f"{_told_split(evaluation.split)} ({counted(evaluation.rows, 'row')})"
 
 
 def _digits(figure: float, bound: float, decimals: int = 4) -> str:

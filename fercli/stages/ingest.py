@@ -20,7 +20,7 @@ from ..layouts.files import Files, Sheet, is_image, naming, unreadable
 from ..layouts.video import is_clip
 from ..ops.image import decode, digests_of
 from ..spec import flag_of, option
-from ..store import Block, Writer, block_rows, is_store
+from ..store import Block, Writer, block_rows, is_store, objects
 from ..store.schema import CHANNELS
 from . import photos
 from .runner import Log
@@ -59,6 +59,11 @@ class _Part:
     def notes(self) -> list[str]:
         """What the person should hear."""
         return self.plan.notes if isinstance(self.plan, Listing) else []
+
+    @property
+    def names_photos(self) -> bool:
+        """Whether its photos have names that are relative to it."""
+        return isinstance(self.plan, Listing) and not self.source.flat
 
     @property
     def rows(self) -> int:
@@ -145,11 +150,14 @@ class _Once:
 def _write(parts: Sequence[_Part], dst: Writer, dense: bool, report: _Once) -> None:
     classes = ordered([name for part in parts for name in part.plan.classes])
     shape: tuple[int, ...] = ()
+    named = sum(part.names_photos for part in parts)
     for part in parts:
         index = np.array([*translation(part.plan.classes, classes), -1], np.int16)  # -1, unlabelled, stays the last
         for block in _blocks(part, dense, report):
             if "label" in block:
                 block["label"] = index[block["label"]]
+            if named > 1 and part.names_photos:  # several may have a happy/1.png
+                block["source"] = objects(os.path.join(part.source.path, name) for name in block["source"])
             if not dst.kind:
                 shape = block["image"].shape[1:] if dense else ()
                 dst.start("samples", classes, CHANNELS[len(shape) == 3] if dense else ())

@@ -23,11 +23,11 @@ from .dense import GRADIENTS
 from .destination import ENDS, ENDS_OF_STORE, destination, early_end_told, while_read
 from .faces import Batch, Photo, Unique, photos_in, relative
 from .film import films
-from .outputs import Labelled, Output, OutputSpec, check_apart, lies_in, made_in
+from .outputs import Labelled, Output, OutputSpec, check_apart, lying_in, made_in
 from .predict import Predictor, PredictSpec, searches
 from .remaining import compared, remaining_clips, remaining_photos
 from .resume import Appended
-from .rows import rows, text_of
+from .rows import header, rows, text_of
 from .runner import Log, Outcome
 from .sorting import RECORD, Sorted
 
@@ -79,6 +79,8 @@ def write_rows(
             with held():  # so that they are whole, and counted
                 write(lines)
                 outcome.rows += block_rows(block)
+        if not (outcome.rows or (file and file.begun)):
+            write(header(form, predictor.classes, predictor.heads))
         for other in others:
             log.note(other.close())
         if isinstance(src, Reader):
@@ -140,13 +142,15 @@ def _needs_all(src: Reader | Sequence[Source], wanted: OutputSpec) -> str:
 def _photos(sources: Sequence[Source], wanted: OutputSpec, log: Log | None = None) -> Iterator[Photo]:
     """The photos to label, without those that this or an earlier run has made; told to `log`. UsageError: no others."""
     own = [path for path in (*wanted.folders.values(), wanted.contact_sheet) if path]
-    older = [path for path in made_in(sources, (MARK, RECORD)) if not any(lies_in(path, folder) for folder in own)]
+    is_own = lying_in(own)
+    older = [path for path in made_in(sources, (MARK, RECORD)) if not is_own(path)]
+    is_older = lying_in(older)
     given = left_out = made_earlier = 0
     for photo in photos_in(sources):
         given += 1
-        if photo.path and any(lies_in(photo.path, path) for path in own):
+        if photo.path and is_own(photo.path):
             left_out += 1
-        elif photo.path and any(lies_in(photo.path, path) for path in older):
+        elif photo.path and is_older(photo.path):
             made_earlier += 1
         else:
             yield photo

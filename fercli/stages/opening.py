@@ -29,7 +29,10 @@ def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterato
     clips, stores = [path for path in paths if is_clip(path)], [path for path in paths if _is_store(path)]
     if clips:
         _refuse_others(clips, paths, files_from, "a video" if is_video(clips[0]) else "a camera")
-        yield [open_clip(path) for path in clips]
+        opened_clips = [open_clip(path) for path in clips]
+        if len(clips) > 1 and any(clip.live for clip in opened_clips):
+            raise UsageError("a camera has no end, so nothing comes behind it: label cameras in a run each")
+        yield opened_clips
     elif not stores:
         alone = len(paths) == 1 and not files_from and (paths == ["-"] or _is_pipe(paths[0]))
         yield [Piped(paths[0])] if alone else resolve(paths, files_from, null)
@@ -59,7 +62,7 @@ def shell_words(paths: Sequence[str], root: str = "") -> str:
     """
     paths = [os.path.join(".", path) if path.startswith("-") else path for path in paths]  # no flags
     files = [path for path in paths if not os.path.isdir(path)]
-    if len(files) > _FEW:
+    if len(files) > _FEW and not (root and _holds_links(root)):
         places = {(root or os.path.dirname(path), os.path.splitext(path)[1]) for path in files}
         name = "**/*" if root else "*"
         patterns = [os.path.join(glob.escape(folder), name + glob.escape(suffix)) for folder, suffix in sorted(places)]
@@ -69,6 +72,11 @@ def shell_words(paths: Sequence[str], root: str = "") -> str:
     if len(paths) > _MANY:
         return f"{shlex.join(paths[:_FEW])} ... ({len(paths):,} in all)"
     return shlex.join(paths)
+
+
+def _holds_links(root: str) -> bool:
+    """Whether a folder below `root` is a link, through which a pattern would find the same files again and again."""
+    return any(os.path.islink(os.path.join(place, name)) for place, names, _ in os.walk(root) for name in names)
 
 
 def expanded(inputs: Sequence[str]) -> Iterator[str]:
@@ -90,12 +98,15 @@ def _is_store(path: str) -> bool:
             raise UsageError("standard input is a terminal: name photos, a folder or a store")
         head = sys.stdin.buffer.peek(8)[:8]
         return not head or is_store(head)
-    if not os.path.isfile(path) and (not _is_pipe(path) or is_image(path)):  # nobody may ever write to that
+    if is_image(path) or not (os.path.isfile(path) or _is_pipe(path)):
         return False
     if path.lower().endswith(".h5"):
         return True  # which says what is wrong with it
-    with opened_file(path) as file:
-        return is_store(file.read(8))
+    try:
+        with opened_file(path) as file:
+            return is_store(file.read(8))
+    except DataError:  # what reads it tells of it, in a row of its own
+        return False
 
 
 def _is_pipe(path: str) -> bool:

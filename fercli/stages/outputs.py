@@ -2,8 +2,9 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class OutputSpec(Spec):
     )
     sort_into: str | None = option(
         None,
-        "Sort the photos into DIR/LABEL by the label of their largest face, and into no-face and unreadable. Those "
-        "that an earlier run placed elsewhere in DIR move.",
+        "Sort the photos into DIR/LABEL by the label of their largest face, and into no-face, unreadable and, with "
+        "--abstain, unsure. Those that an earlier run placed elsewhere in DIR move.",
         metavar="DIR",
     )
     sort_by: str | None = option(None, "How photos get into DIR. [default: copy]", choices=SORT_BY)
@@ -113,7 +114,7 @@ def check_apart(sources: Sequence[Source], folders: dict[str, str]) -> None:
         raise UsageError(f"{' and '.join(folders)} would mix in {places.pop()}: name two folders")
     for flag, folder in folders.items():
         for source in sources:
-            if isinstance(source, Folder) and lies_in(source.path, folder):
+            if isinstance(source, Folder) and lying_in([folder])(source.path):
                 raise UsageError(
                     f"{flag} {folder} would mix with the photos of {source.path}: "
                     f"name a folder of its own, such as {os.path.join(folder, flag.removeprefix('--'))}"
@@ -131,7 +132,17 @@ def made_in(sources: Sequence[Source], marks: Sequence[str]) -> list[str]:
     return sorted(path for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks))
 
 
-def lies_in(path: str, folder: str) -> bool:
-    """Whether a file or folder is another one, or lies in it."""
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+def lying_in(folders: Iterable[str]) -> Callable[[str], bool]:
+    """Tells of a file or folder whether it is one of some others, or lies in one. Links are followed; it is quick for
+    many files of a folder.
+    """
+    outer = [os.path.realpath(folder) for folder in folders]
+    real = lru_cache(maxsize=1024)(os.path.realpath)
+
+    def lies(path: str) -> bool:
+        place, name = os.path.split(path)
+        plain = name not in ("", ".", "..") and not os.path.islink(path)
+        inner = os.path.join(real(place), name) if plain else os.path.realpath(path)
+        return any(inner == one or inner.startswith(one.rstrip("/") + "/") for one in outer)
+
+    return lies

@@ -63,7 +63,7 @@ class PredictSpec(SearchSpec):
         0.0, "Average the probabilities of a face in a video over about these seconds; 0: each frame alone.", low=0
     )
     heads: tuple[str, ...] = option(
-        (), "Also answer by this head of a model that was trained with it, such as gender; repeatable.", metavar="NAME"
+        (), "Also answer by this head of a model that was trained with it, such as gender.", metavar="NAME"
     )
     tta: str = option(
         "none",
@@ -71,7 +71,7 @@ class PredictSpec(SearchSpec):
         "too (ten), which takes ten times as long.",
         choices=tuple(VIEWS),
     )
-    abstain: float = option(0.0, "Give no label where the most probable class is less probable.", low=0, high=1)
+    abstain: float = option(0.0, "Give no label where the highest probability is below this.", low=0, high=1)
     batch: int | None = option(None, "Faces a pass through the network. [default: 64 on a CPU, 1024 on a GPU]", low=1)
     precision: str = option(
         AUTO,
@@ -196,7 +196,7 @@ class Predictor:
         Raises DataError: no rows of the split asked for, images that the model does not take, labels that it lacks.
         """
         rows = self._rows(src)
-        label = translated(self.model, src) if "label" in src.columns else None
+        label = translated(self.model, src, rows) if "label" in src.columns else None
         log.total(src.rows if rows is None else len(rows))
         if searches(src, self.spec):
             yield from self._over_photos_of(src, rows, label, log)
@@ -266,20 +266,11 @@ class Predictor:
         spec, size = self.spec, self.model.card.size
         cropped = next(past(self.model.provenance, "detect", DetectSpec), DetectSpec(size=size))
         resized = next(channels_of(self.model.provenance), None)
-        search = Search(
-            DetectSpec(
-                detector=spec.detector,
-                weights=spec.weights,
-                confidence=spec.confidence,
-                align=cropped.align if spec.align is None else spec.align,
-                margin=cropped.margin if spec.margin is None else spec.margin,
-                keep=spec.keep,
-                min_face=spec.min_face,
-                size=cropped.size if resized and resized.size == size else size,  # as then, with what is lost by it
-                detect_every=spec.detect_every,
-                device=spec.device,
-            )
-        )
+        asked = {field.name: getattr(spec, field.name) for field in SearchSpec.fields()}
+        for name in ("align", "margin"):
+            asked[name] = getattr(cropped, name) if asked[name] is None else asked[name]
+        size = cropped.size if resized and resized.size == size else size  # as then, with what is lost by it
+        search = Search(DetectSpec(**asked, size=size))
         if spec.detector == AUTO:
             log.note(f"faces are found with {search.spec.detector}")
         return search

@@ -19,7 +19,7 @@ from ..learn.freeze import freeze
 from ..learn.heads import Head, HeadsLoss, as_arguments, check_values, read_heads, widths
 from ..learn.loop import epoch_seed
 from ..learn.mix import Mix
-from ..learn.modelstore import Card, load
+from ..learn.modelstore import Card, load, read_card
 from ..learn.normalise import Normalise, statistics
 from ..learn.optimizer import Ascent, make_optimizer
 from ..learn.rows import Rows, check_features, read_digests
@@ -147,11 +147,15 @@ def _rule(
 
 
 def _teachers(src: Reader, spec: "TrainSpec", size: int, device: torch.device) -> Teachers:
-    """The models whose answers are learnt. Raises DataError unless they take the same images to the same classes."""
+    """The models whose answers are learnt, in int8 where `fer predict` would answer in it, which is most of the work.
+
+    Raises DataError unless they take the same images to the same classes.
+    """
     models = []
     for name in spec.teacher:
         with open_store(model_path(name), "model") as store:
-            model = load(store, device)
+            quickest = choose_precision(spec.precision, device, read_card(store).int8_serves)
+            model = load(store, device, torch.int8 if quickest == torch.int8 else torch.float32)
         ours, theirs = (src.channels, size, src.classes), (model.channels, model.card.size, model.classes)
         if ours != theirs or model.columns != ("image",):
             raise DataError(f"{name} cannot teach: it takes {_taken(theirs)}, and {src.name} holds {_taken(ours)}")

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..ops.statistics import CALIBRATION_BINS
 from ..store import SPLITS
-from ..text import printable
+from ..text import counted, printable
 from .answers import IDENTITIES
 from .evaluate import CLASS_METRICS, METRICS, Evaluation, Verdict
 from .folds import deviation, mean
@@ -86,7 +86,7 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
     if evaluation.no_answer:
         figures.append((_NO_ANSWER, f"{evaluation.no_answer:,} rows, counted as wrong"))
     if evaluation.unlabelled:
-        figures.append(("unlabelled", f"{evaluation.unlabelled:,} rows, left out"))
+        figures.append(("unlabelled", f"{counted(evaluation.unlabelled, 'row')}, left out"))
     return figures
 
 
@@ -102,9 +102,9 @@ def _told_leak(evaluation: Evaluation) -> str:
     if not evaluation.leaked:
         return "0 rows"
     if evaluation.leaked == evaluation.rows:
-        return f"all {evaluation.leaked:,} rows: this accuracy tells nothing about other faces"
+        return f"all {counted(evaluation.leaked, 'row')}: this accuracy tells nothing about other faces"
     without = _with_interval(evaluation.accuracy_unseen, evaluation.interval_unseen)
-    return f"{evaluation.leaked:,} rows; accuracy without them {without}"
+    return f"{counted(evaluation.leaked, 'row')}; accuracy without them {without}"
 
 
 def _with_interval(share: float, interval: tuple[float, float]) -> str:

@@ -16,10 +16,10 @@ FORMATS = ("jsonl", "csv", "tsv")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 Row = dict[str, Any]
+#: What every row has without further heads.
+_OF_ALL = ("source", "status", "box", "score", "label", "confidence", "probabilities", "error")
 #: All that a row of photos may have without further heads, but for the columns `p_CLASS` of tables.
-KEYS = frozenset(
-    ("source", "status", "box", "x", "y", "width", "height", "score", "label", "confidence", "probabilities", "error")
-)
+KEYS = frozenset((*_OF_ALL, "x", "y", "width", "height"))
 #: What rows of a store or of a video have besides.
 _OF_DATA = ("true_label", "split", "time", "frame", "track")
 #: The classes of further heads by name.
@@ -107,6 +107,16 @@ def json_lines(classes: Sequence[str], heads: Heads = NO_HEADS) -> Callable[[Blo
         return "".join(json.dumps(row) + "\n" for row in rows(block, classes, heads)).encode()
 
     return text
+
+
+def header(form: str, classes: Sequence[str], heads: Heads = NO_HEADS) -> bytes:
+    """What tells in one of FORMATS that there are no rows: the first line of a table, and nothing in JSON Lines."""
+    if form == "jsonl":
+        return b""
+    lines: list[str] = []
+    none = dict.fromkeys((*_OF_ALL, *further_keys(heads)))
+    csv.writer(_Lines(lines), delimiter=DELIMITERS[form]).writerow(_flat(none, classes, heads))
+    return "".join(lines).encode()
 
 
 def table(

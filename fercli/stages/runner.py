@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import DataError, UsageError
 from ..learn import ranks
 from ..spec import Spec
-from ..store import Block, Writer, check_stdout, check_writable, create_store, open_store
+from ..store import Block, Writer, check_stdout, check_writable, create_store, is_store, open_store, opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,6 +162,8 @@ def run(
     if ranks.agreed(not force and _is_current(output, stage.name, spec, digests)):
         outcome.up_to_date = True
         return outcome
+    if not force:
+        _check_replaced(output)
     if dry_run:
         outcome.dry_run = True
         return outcome
@@ -240,6 +242,14 @@ def check_output(inputs: Sequence[str | None], output: str, binary: bool = True)
             f"{output} has the name of a photo or video, and what is written is neither: name it otherwise"
         )
     check_writable(Path(output))
+
+
+def _check_replaced(output: str) -> None:
+    """Raises UsageError where a file is there that no stage made, such as the first of *.csv behind -o."""
+    if os.path.isfile(output) and os.path.getsize(output):
+        with opened(output) as file:
+            if not is_store(file.read(8)):
+                raise UsageError(f"{output} is there and is no store: name another file with -o, or add --force")
 
 
 def are_one(path: Path | str, other: Path | str) -> bool:

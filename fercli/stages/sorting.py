@@ -13,7 +13,7 @@ from ..store import disk_errors, put
 from ..text import counted
 from .faces import Photo, told_apart
 from .outputs import Labelled, Output, prepare
-from .rows import NO_FACE, UNSURE
+from .rows import NO_FACE, UNSURE, Row
 from .runner import Log, are_one
 
 FLAG = "--sort-into"
@@ -42,7 +42,7 @@ class Sorted(Output):
     def add(self, batch: Sequence[Labelled]) -> None:
         """Places some photos. Raises UsageError for one that cannot be linked to."""
         for photo, rows in batch:
-            folder = {"ok": rows[0]["label"], NO_FACE: NONE, UNSURE: UNSURE}.get(rows[0]["status"], UNREADABLE)
+            folder = _folder_of(rows)
             try:
                 data = photo.read()
             except DataError as error:
@@ -55,12 +55,30 @@ class Sorted(Output):
                 self._moved += self._leave_others(photo, data, folder, names)  # last: at no moment it lies nowhere
             self._count += 1
 
-    again = add
+    def again(self, batch: Sequence[Labelled]) -> None:
+        """As `add`, without reading those that lie where an earlier run placed them."""
+        missing = [labelled for labelled in batch if not self._lies_there(*labelled)]
+        self._count += len(batch) - len(missing)
+        self.add(missing)
 
     def close(self) -> str:
         moved = f", {self._moved:,} of them from another label" if self._moved else ""
         left = f", {self._left:,} of them left where a person moved them" if self._left else ""
         return f"{counted(self._count, 'photo')} sorted into {self._folder}{moved}{left}"
+
+    def _lies_there(self, photo: Photo, rows: Sequence[Row]) -> bool:
+        """Whether a photo that is a file lies under its label and no other, by its link or by its size and time."""
+        name, folder = os.path.basename(photo.path), _folder_of(rows)
+        if not photo.path or self._record.folders(name) != {folder}:
+            return False
+        target = self._folder / folder / name
+        if target.is_symlink():
+            return os.readlink(target) == os.path.abspath(photo.path)
+        try:
+            ours, theirs = os.stat(target), os.stat(photo.path)
+        except OSError:
+            return False
+        return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
     def _sort(self, photo: Photo, data: bytes, folder: str, names: Sequence[str]) -> None:
         if any(_holds(self._folder / folder / name, data) for name in names):
@@ -140,6 +158,11 @@ class _Record:
         known.add(folder) if there else known.discard(folder)
 
 
+def _folder_of(rows: Sequence[Row]) -> str:
+    """The folder of a photo with these rows, the largest face first."""
+    return {"ok": rows[0]["label"], NO_FACE: NONE, UNSURE: UNSURE}.get(rows[0]["status"], UNREADABLE)
+
+
 def _names_folder(name: str) -> bool:
     """Whether a folder in a folder can have this name."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
@@ -168,7 +191,8 @@ def _holds(target: Path, data: bytes) -> bool:
 def _copy(photo: Photo, data: bytes, target: Path) -> None:
     put(target, data, FLAG)
     if photo.path:
-        shutil.copystat(photo.path, target)  # when a photo was taken is what many sort by
+        with contextlib.suppress(OSError):  # some file systems have no modes or times
+            shutil.copystat(photo.path, target)  # when a photo was taken is what many sort by
 
 
 def _hardlink(photo: Photo, data: bytes, target: Path) -> None:

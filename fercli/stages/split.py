@@ -18,9 +18,11 @@ _DEFAULT_SHARES = (0.8, 0.1, 0.1)
 class SplitSpec(Spec):
     """Settings of `fer split`. Without shares and folds: 0.8, 0.1, 0.1."""
 
-    train: float | None = option(None, "Share of the rows to train on; what is not given is 0.", low=0, high=1)
-    val: float | None = option(None, "Share of the rows to choose the epoch by.", low=0, high=1)
-    test: float | None = option(None, "Share of the rows to test on.", low=0, high=1)
+    train: float | None = option(
+        None, "Share of the rows to train on. [default: 0.8, or 0 beside --val or --test]", low=0, high=1
+    )
+    val: float | None = option(None, "Share of the rows to choose the epoch by. [default: 0.1, or 0]", low=0, high=1)
+    test: float | None = option(None, "Share of the rows to test on. [default: 0.1, or 0]", low=0, high=1)
     folds: int | None = option(
         None, "Folds of equal size for cross-validation, instead.", low=2, high=10_000, metavar="K"
     )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
 from ..learn import ranks
+from ..spec import flag_of
 from ..store import Changed, Reader, Writer, create_store, open_store
+from ..text import counted
 from .runner import Log, Stage, key, recorded_key
 from .trainspec import TrainSpec
 
@@ -91,7 +93,9 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     accuracy = _percent(training.validated[1])
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
     for name, share, count in training.further_accuracies() if spec.heads else ():
-        accuracy = "none of its rows tells it" if share is None else f"accuracy {_percent(share)} of {count:,} rows"
+        accuracy = (
+            "none of its rows tells it" if share is None else f"accuracy {_percent(share)} of {counted(count, 'row')}"
+        )
         log.note(f"the head {name} in validation: {accuracy}")
 
 
@@ -239,13 +243,13 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         log.note("--freeze without --init keeps convolutions that were never trained")
     for name in ("teacher_weight", "temperature"):
         if not spec.teacher and getattr(spec, name) != getattr(TrainSpec, name):
-            log.note(f"--{name.replace('_', '-')} without --teacher changes nothing")
+            log.note(f"{flag_of(name)} without --teacher changes nothing")
     if spec.optimizer in ("sgd", "nesterov") and spec.beta2 != TrainSpec.beta2:
         log.note(f"--beta2 changes nothing: --optimizer {spec.optimizer} has none")
     if spec.precision == "bfloat16" and not multiplies_bfloat16(batches.device):
         log.note("--precision bfloat16 is emulated here, mostly far slower than float32: type --precision auto")
     if rows.unlabelled:
-        log.note(f"{rows.unlabelled:,} rows without a label are left out")
+        log.note(f"left out: {counted(rows.unlabelled, 'row')} without a label")
     if batches.batch > len(batches.labels):
         log.note(f"--batch {batches.batch} is more than the {len(batches.labels)} training rows: a step takes them all")
     steps = spec.epochs * len(batches)

@@ -20,15 +20,17 @@ class TrainSpec(Spec):
         metavar="WORDS",
     )
     head: str | None = option(
-        None, "What answers in an alexnet: three dense layers, fc, or one, dense. [default: fc]", metavar="fc|dense"
+        None,
+        "The last layers of an alexnet: fc, three dense layers, or dense, a single one. [default: fc]",
+        metavar="fc|dense",
     )
     epochs: int = option(30, "Passes over the training rows.", low=1)
     batch: int = option(64, "Rows a step.", low=1)
     init: str | None = option(
         None,
-        "Weights to begin with, where name and shape fit: a model, a state dict, the default model, or "
+        "Weights to begin with, where name and shape fit: a model, a state dict, one that comes with fercli, or "
         "imagenet (downloaded).",
-        metavar="MODEL.h5|FILE.pth|FILE.safetensors|default|imagenet",
+        metavar="MODEL.h5|FILE.pth|FILE.safetensors|default|fast|imagenet",
     )
     freeze: int | None = option(
         None,
@@ -43,12 +45,15 @@ class TrainSpec(Spec):
     weight_decay: float = option(0.0, "L2 penalty on the weights (adamw: decay apart from the gradient).", low=0)
     schedule: str = option("constant", "Learning rate over the steps.", choices=("constant", "cosine", "onecycle"))
     warmup: float = option(0.0, "Epochs over which the learning rate rises from 0.", low=0)
-    clip: float | None = option(None, "Longest gradient, the norm over all weights.", low=1e-6)
+    clip: float | None = option(None, "Shorten gradients whose norm over all weights is above this.", low=1e-6)
     sam: float | None = option(
-        None, "Take the gradient where the loss is highest, so far away: sharpness-aware.", low=0, metavar="RHO"
+        None, "Sharpness-aware minimisation with this radius, two passes a step.", low=0, metavar="RHO"
     )
     ema: float | None = option(
-        None, "Keep this share of the average of the weights each step, and use the average.", low=0, high=0.999999
+        None,
+        "Decay of an average of the weights over the steps, such as 0.998; the model is the average.",
+        low=0,
+        high=0.999999,
     )
     dropout: float | None = option(None, "Rate of every dropout layer. [default: the model's own]", low=0, high=0.99)
     label_smoothing: float = option(0.0, "Share of each label spread over all classes.", low=0, high=0.99)
@@ -56,12 +61,12 @@ class TrainSpec(Spec):
     cutmix: float = option(0.0, "Paste a part of one picture into another, likewise.", low=0, metavar="A")
     votes: bool = option(False, "Learn how the votes for each class are shared, where the store has them.")
     teacher: tuple[str, ...] = option(
-        (), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5|default"
+        (), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5|default|fast"
     )
     teacher_weight: float = option(0.5, "Share of the loss that the teachers' answers have.", low=0, high=1)
     temperature: float = option(2.0, "How soft the teachers' answers are learnt.", low=0.1)
     heads: tuple[str, ...] = option(
-        (), "Learn this attribute too, beside the expression, by a head of its own; repeatable.", metavar="NAME"
+        (), "Learn this attribute too, beside the expression, by a head of its own.", metavar="NAME"
     )
     class_weights: str = option(
         "none", "Weigh classes alike, however many rows each has.", choices=("none", "balanced")
@@ -76,7 +81,7 @@ class TrainSpec(Spec):
         metavar="K|all",
     )
     search: tuple[str, ...] = option(
-        (), "Train with each of these values and keep the best in validation, such as dropout=0.1,0.2; repeatable.",
+        (), "Train with each of these values and keep the best in validation, such as dropout=0.1,0.2.",
         metavar="SETTING=A,B",
     )  # fmt: skip
     holdout: float = option(

@@ -99,8 +99,8 @@ def clips_of(paths: Sequence[str]) -> list[Clip]:
 
 
 def tell_left_out(sources: Iterable[Source], log: Log) -> None:
-    """Notes what lies among photos and is not labelled with them: videos, whose rows have other columns, and photos in
-    formats that are not read.
+    """Notes what lies among photos and is not labelled with them: videos, whose rows have other columns, photos in
+    formats that are not read, and files that are neither by their names.
     """
     for source in sources:
         unread = [name for name in source.names() if name.lower().endswith(UNREAD_SUFFIXES)]
@@ -108,6 +108,12 @@ def tell_left_out(sources: Iterable[Source], log: Log) -> None:
             endings = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in unread}))
             told = f"{counted(len(unread), 'photo')} in a format that is not read ({endings})"
             log.note(f"{source.path} holds {told}, left out: convert to JPEG what is to be labelled")
+        apart = set(unread)
+        others = [name for name in source.names() if not (is_image(name) or is_video(name) or name in apart)]
+        if others and not source.flat:
+            endings = ", ".join(sorted({os.path.splitext(name)[1].lower() or "no ending" for name in others}))
+            told = f"{counted(len(others), 'file')} whose names are of no photo ({endings})"
+            log.note(f"{source.path} holds {told}, left out")
         videos = [name for name in source.names() if is_video(name)] if isinstance(source, Folder | Archive) else []
         if videos:
             root = source.path.rstrip("/")

@@ -38,26 +38,31 @@ def replacing(target: Path, flag: str = "-o") -> Iterator[Path]:
             yield part
         with _disk(target, flag):
             _sync(part)
-            os.chmod(part, _mode(place))
+            with contextlib.suppress(PermissionError, NotImplementedError):  # some file systems have no modes
+                os.chmod(part, _mode(place))
             os.replace(part, place)
-            _sync(place.parent)
+            with contextlib.suppress(PermissionError):  # a folder into which one may only put files
+                _sync(place.parent)
     finally:
         part.unlink(missing_ok=True)
         os.close(lock)
 
 
 def put(target: Path, data: bytes, flag: str = "-o") -> None:
-    """Writes one of many files whole, which a rerun makes again: unlike `replacing` it does not wait for the disk.
+    """Writes one of many files whole, which a rerun makes again, and its folder: it does not wait for the disk as
+    `replacing` does.
 
     Raises DataError as `replacing` does.
     """
     part = target.with_name(f".{_short(target)}{_MARK}")
     try:
         with _disk(target, flag):
+            target.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)
             os.replace(part, target)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # such as that there is no such folder
+            part.unlink()
 
 
 def check_writable(target: Path, flag: str = "-o") -> None:

@@ -30,8 +30,7 @@ def check_mark(file: h5py.File, name: str, hint: str) -> None:
     version = attribute(file, "version", name)
     if isinstance(version, int) and version > schema.VERSION:
         raise DataError(
-            f"{name} has store version {version} and this fer reads up to {schema.VERSION}: "
-            f"upgrade it with pip install -U fercli"
+            f"{name} has store version {version} and this fer reads up to {schema.VERSION}: install a newer fercli"
         )
     if version != schema.VERSION or attribute(file, "kind", name) not in schema.KINDS:
         raise DataError(f"{name} is damaged: its version or kind is not one that fer ever wrote")

@@ -17,7 +17,7 @@ from ..errors import DataError, FerError
 from . import schema
 from .audit import attribute, audit, check_mark
 from .block import fault, objects
-from .pipe import source
+from .pipe import digest_of, source
 from .provenance import check_chain
 
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -97,11 +97,8 @@ class Part:
     @cached_property
     def _digest(self) -> str:
         """The digest, computed when first asked for, as large files take seconds."""
-        hasher = hashlib.blake2b(digest_size=16)
         self._stream.seek(0)
-        while chunk := self._stream.read(4 * 1024 * 1024):
-            hasher.update(chunk)
-        return hasher.hexdigest()
+        return digest_of(self._stream, hashlib.blake2b(digest_size=16))
 
     @cached_property
     def documents(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
@@ -109,7 +110,7 @@ def source(path: str, hint: str) -> Iterator[tuple[BinaryIO, str, int]]:
 
 def _named(path: str, hint: str) -> contextlib.AbstractContextManager[BinaryIO]:
     try:
-        return opened(path)
+        return _open(path)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -118,13 +119,35 @@ def _named(path: str, hint: str) -> contextlib.AbstractContextManager[BinaryIO]:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
-def opened(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
     """A file, or a copy of what comes out of a named pipe, as the shell's `<(fer ...)` is one, from its beginning.
 
     A pipe can be read once, and what a setting names may be read for its digest and again for what it holds, so the
-    copy is kept to the end of the process. "-" is standard input. Raises as `open`, and UsageError where that is
-    closed or a terminal.
+    copy is kept to the end of the process. "-" is standard input. Raises DataError for what is not there or cannot be
+    read, and UsageError where standard input is closed or a terminal.
     """
+    try:
+        with _open(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{STDIN if path == '-' else path} cannot be read: {error.strerror}") from error
+
+
+def file_digest(path: str) -> str:
+    """The hex digest of what `opened` opens. Raises as that."""
+    with opened(path) as file:
+        return digest_of(file, hashlib.blake2b(digest_size=16))
+
+
+def digest_of(stream: BinaryIO, state: "hashlib._Hash") -> str:
+    """The hex digest of all that is left in a stream, by the hash that `state` begins."""
+    while chunk := stream.read(4 * 1024 * 1024):
+        state.update(chunk)
+    return state.hexdigest()
+
+
+def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     if path == "-":
         return _stdin()
     status = os.stat(path)

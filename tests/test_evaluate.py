@@ -173,6 +173,7 @@ def test_faces_that_stand_in_two_stores_are_refused_before_a_model_labels_them(t
     one = write_bands(tmp_path / "one.h5", **columns)
     other = shutil.copy(one, tmp_path / "other.h5")
     argv = ["fer", "eval", "-m", "default", "--split", "val", str(one), str(other)]
+    monkeypatch.setattr("fercli.stages.predict.store", None)
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(SystemExit) as end:
         main()

@@ -577,6 +577,7 @@ def test_ckplus_frames_and_neutral_first(tmp_path: Path):
         ("00000002.png", "surprise"),
     ]
     found = scanned(folder, "ckplus", frames=5, neutral_first=True)
+    assert found.rows
     assert "neutral" not in [r[1] for r in found.rows]  # every first frame is among the last five
 
 

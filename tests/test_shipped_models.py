@@ -12,15 +12,17 @@ from fercli.labels import EMOTIONS
 from fercli.learn import device
 from fercli.learn.device import choose_precision
 from fercli.learn.int8 import ToNumbers
-from fercli.learn.modelstore import load
+from fercli.learn.modelstore import Model, load
 from fercli.models.shipped import model_path, shipped
 from fercli.ops.views import views
+from fercli.stages import prepare
 from fercli.stages.predict import Predictor, PredictSpec, withhold
-from fercli.store import create_store, objects, open_store
+from fercli.store import Reader, create_store, objects, open_store
 
 from .program import fer
 from .test_int8 import on_a_cpu_with_int8
 from .test_predict import rows
+from .test_train import replaced, train
 
 CARD = Path(model_path("default")).with_name("MODEL_CARD.md").read_text("utf-8")
 #: The columns of its table of figures.
@@ -89,7 +91,9 @@ def test_the_answers_to_a_face_and_its_mirror_image_are_averaged(faces: Path, tm
     with open_store(tmp_path / "copies.h5") as src:
         parent = src.column("parent")
     both, averaged = probabilities(tmp_path / "both.h5"), probabilities(flipped)
-    for row in np.flatnonzero(np.bincount(parent) == 2):
+    flipped_rows = np.flatnonzero(np.bincount(parent) == 2)
+    assert len(flipped_rows) == 56  # of the 70, those of train
+    for row in flipped_rows:
         assert averaged[row] == pytest.approx(both[parent == row].mean(axis=0), abs=1e-4)
     assert not np.allclose(probabilities(plain), averaged, atol=1e-3)
 
@@ -237,6 +241,24 @@ def test_training_begins_with_it_and_learns_from_it_by_its_name(faces: Path, tmp
     fer("train", "--model", "zhao-separable", "--teacher", "default", *flags, faces, "-o", tmp_path / "pupil.h5")
     with open_store(tmp_path / "pupil.h5", "model") as pupil, open_store(model_path("default"), "model") as model:
         assert set(map(bytes, model.array("trained_on"))) < set(map(bytes, pupil.array("trained_on")))
+
+
+@on_a_cpu_with_int8
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.int8), ("float32", torch.float32)])
+def test_a_teacher_answers_in_int8_where_it_would_label_in_it(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, dtype: torch.dtype
+) -> None:
+    asked = []
+
+    def loaded(store: Reader, device: torch.device, dtype: torch.dtype) -> Model:
+        asked.append(dtype)
+        return load(store, device, dtype)
+
+    monkeypatch.setattr(prepare, "load", loaded)
+    monkeypatch.setattr(device, "has_any", lambda *names: "avx2" in names)
+    spec = replaced(model="zhao-separable", epochs=1, batch=64, teacher=("default",), precision=precision)
+    train(faces, tmp_path / "pupil.h5", spec)
+    assert asked == [dtype]
 
 
 def test_the_default_one_teaches_the_fast_one() -> None:

@@ -84,7 +84,7 @@ def tables(draw):
 
 
 def same(found, expected):
-    assert list(found) == list(expected) or set(found) == set(expected)
+    assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name].dtype == values.dtype, name
         assert found[name].shape == values.shape, name

@@ -147,6 +147,7 @@ def test_frozen_layers_are_computed_once_from_windows(data, tmp_path, model):
 
 def test_several_stores_are_read_as_one(data, tmp_path, small):
     more = write_bands(tmp_path / "more.h5", train=7, val=0, hog=np.zeros((7, 3), np.float32))
-    with open_store([data, more]) as src, open_store(more) as alone:
+    with open_store([data, more]) as src, open_store(data) as first, open_store(more) as second:
         (column,) = read_inputs(src, ["image"], np.arange(120, 133))
-        assert np.array_equal(column[6:], alone.column("image"))
+        assert np.array_equal(column[:6], first.column("image", 120, 126))
+        assert np.array_equal(column[6:], second.column("image"))

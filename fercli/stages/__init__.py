@@ -1,1 +1,3 @@
-"""The stages: each a Spec and a function of (rows, spec)."""
+"""What the commands do. A module that has the name of a command holds its `...Spec` and the function that carries it out;
+the others are parts of these: of `train` `prepare`, `several`, `crossval` and `search`, of `predict` most of the rest.
+"""

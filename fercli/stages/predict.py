@@ -76,7 +76,7 @@ class PredictSpec(SearchSpec):
     precision: str = option(
         AUTO,
         "Arithmetic of the network; auto is int8 on a CPU with AVX2 and no AMX, for a model that was as good in it "
-        "when it was calibrated (the default model was), else bfloat16 where the hardware has it.",
+        "when it was calibrated (those that come with fercli were), else bfloat16 where the hardware has it.",
         choices=(AUTO, "float32", "bfloat16", "int8"),
     )  # fmt: skip
     device: str = option(AUTO, "Where the network runs, and mtcnn.", choices=(AUTO, "cpu", "cuda"))

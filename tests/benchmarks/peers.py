@@ -51,7 +51,7 @@ _FERCLI = """
 from fercli.models.shipped import model_path
 from fercli.stages.predict import Predictor, PredictSpec
 
-predictor = Predictor.load(model_path("default"), PredictSpec(device="cpu", precision=sys.argv[3]))
+predictor = Predictor.load(model_path(sys.argv[3]), PredictSpec(device="cpu", precision=sys.argv[4]))
 report(lambda some: predictor.answering.of_crops(some, np.zeros((len(some), 16), np.uint8)), start, crops, together)
 """
 
@@ -129,8 +129,9 @@ def main(store: str, deepface: str, emotiefflib: str) -> None:
         draw(deepface, _DRAW_DEEPFACE, home / ".deepface" / "weights" / "facial_expression_model_weights.onnx")
         draw(emotiefflib, _DRAW_EMOTIEFFLIB, home / ".emotiefflib" / "enet_b0_8_best_vgaf.onnx")
         runs = {
-            "fer predict, auto": (sys.executable, _FERCLI, "auto"),
-            "fer predict, float32": (sys.executable, _FERCLI, "float32"),
+            "default, auto": (sys.executable, _FERCLI, "default", "auto"),
+            "default, float32": (sys.executable, _FERCLI, "default", "float32"),
+            "fast, auto": (sys.executable, _FERCLI, "fast", "auto"),
             "deepface": (deepface, _DEEPFACE),
             "EmotiEffLib, B0": (emotiefflib, _EMOTIEFFLIB),
         }

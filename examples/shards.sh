@@ -7,7 +7,7 @@ set -euo pipefail
 model=${1:?usage: shards.sh MODEL FOLDER} folder=${2:?usage: shards.sh MODEL FOLDER}
 command -v parallel >/dev/null || { echo "shards.sh needs GNU parallel (package parallel)" >&2; exit 1; }
 
-export OMP_NUM_THREADS=1 # the jobs fill the cores; threads of the network within them would only compete
+export OMP_NUM_THREADS=1 # the jobs fill the cores; threads within them would only compete
 find "$folder" -type f \( -iname '*.jp*g' -o -iname '*.jpe' -o -iname '*.jfif' -o -iname '*.png' -o -iname '*.webp' \
   -o -iname '*.tif' -o -iname '*.tiff' -o -iname '*.bmp' -o -iname '*.gif' \) -print0 | sort -z |
   parallel --quote --null --pipe --max-args 500 --recstart '' --recend '\0' --keep-order \

@@ -295,7 +295,7 @@ weighted F1         0.6333
 calibration error   0.1333 (expected, 15 bins)
 log loss            0.9163
 seen in training    2 rows; accuracy without them 0.5000 (95 % interval 0.2152 to 0.7848)
-no answer           1 rows, counted as wrong
+no answer           1 row, counted as wrong
 unlabelled          1 row, left out
 
 class  precision  recall      f1  support
@@ -327,7 +327,7 @@ MARKDOWN = """\
 | calibration error | 0.1333 (expected, 15 bins) |
 | log loss | 0.9163 |
 | seen in training | 2 rows; accuracy without them 0.5000 (95 % interval 0.2152 to 0.7848) |
-| no answer | 1 rows, counted as wrong |
+| no answer | 1 row, counted as wrong |
 | unlabelled | 1 row, left out |
 
 | class | precision | recall | f1 | support |
@@ -713,7 +713,7 @@ OTHER_ROWS = "evaluate both models on the same data"
         ),
         (
             {"label": [0, 0, 0, 1, *LABEL[4:]]},
-            "1 rows of new.h5 have another label in old.h5: predict both on the same data",
+            "new.h5 and old.h5 label 1 row otherwise: predict both on the same data",
             f"old.h5 is an evaluation of other rows or labels (10 rows) than new.h5 (10): {OTHER_ROWS}",
         ),
         ({"split": "test"}, "old.h5 is of test and new.h5 of val: choose one with --split", None),

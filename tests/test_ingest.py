@@ -6,6 +6,7 @@ import struct
 import tarfile
 import zlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ def test_photos_of_one_name_in_several_folders_keep_apart(tmp_path: Path):
     assert found.sources == [
         f"{tmp_path}/{day}/{emotion}/1.png" for day in ("monday", "tuesday") for emotion in ("happy", "sad")
     ]
+
+
+def test_the_digest_of_a_list_is_that_of_its_photos_in_order(tmp_path: Path):
+    names = [f"{number}.png" for number in range(20)]
+    plant(tmp_path, {name: photo(number) for number, name in enumerate(names)})
+    plant(tmp_path, {"list.csv": "path,label\n" + "".join(f"{name},happy\n" for name in names)})
+    before = digests(resolve([str(tmp_path / "list.csv")]), IngestSpec())
+    sheet = open_source(str(tmp_path / "list.csv"))
+    state = blake2b(bytes.fromhex(sheet.digest() + sheet._named.digest(names)), digest_size=16)
+    assert before == [state.hexdigest()]
 
 
 def test_a_file_that_is_no_store_is_not_replaced(tmp_path: Path):

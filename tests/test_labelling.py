@@ -203,14 +203,14 @@ def test_pictures_that_cannot_be_written(predict, tmp_path):
 
 
 def test_a_name_that_a_file_system_does_not_take_costs_its_picture_alone(predict, photos, tmp_path, monkeypatch):
-    make = os.mkdir
+    make = Path.mkdir
 
-    def named(path, *arguments):
-        if os.path.basename(path) == "trip":
-            raise OSError(errno.EINVAL, "Invalid argument", path)
-        return make(path, *arguments)
+    def named(self, *arguments, **more):
+        if self.name == "trip":
+            raise OSError(errno.EINVAL, "Invalid argument", str(self))
+        return make(self, *arguments, **more)
 
-    monkeypatch.setattr(os, "mkdir", named)
+    monkeypatch.setattr(Path, "mkdir", named)
     status, rows, messages = predict(photos, "--annotate", tmp_path / "out")
     assert (status, len({row["source"] for row in rows})) == (4, 5)
     assert sorted(files(tmp_path / "out")) == [".fer-pictures", "a.jpg", "empty.png"]
@@ -505,10 +505,44 @@ def test_photos_that_lie_in_their_place_are_not_read_again(tmp_path, by):
     again = sorter(tmp_path, by)
     again.again(unread)
     assert again.close() == f"2 photos sorted into {tmp_path}/sorted"
-    again.again([labelled(paths[0], "sad"), unread[1]])
+    sorter(tmp_path, by).again([labelled(paths[0], "sad"), unread[1]])
     assert set(placed(tmp_path / "sorted")) == {"sad/a.jpg", "happy/b.jpg"}
     for one in unread:
         one.photo.read.assert_not_called()
+
+
+def test_another_photo_of_a_name_and_size_and_time_is_placed_too(tmp_path):
+    """As of unpacked archives, when a run goes on that did not sort before."""
+    paths = [tmp_path / folder / "1.bmp" for folder in "ab"]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        path.write_bytes(bytes([number]) * 9)
+        os.utime(path, (1000, 1000))
+    made = sorter(tmp_path)
+    for path in paths:
+        made.again([labelled(path)])
+    assert sorted(placed(tmp_path / "sorted").values()) == [b"\0" * 9, b"\1" * 9]
+
+
+def test_a_name_that_a_file_system_does_not_take_is_not_sorted(tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def written(self, data):
+        if data == b"odd":
+            raise OSError(errno.EINVAL, "Invalid argument", str(self))
+        return write(self, data)
+
+    for name in ("odd", "even"):
+        (tmp_path / name).write_bytes(name.encode())
+    photos = [labelled(tmp_path / name) for name in ("odd", "even")]
+    monkeypatch.setattr(Path, "write_bytes", written)
+    made = sorter(tmp_path)
+    made.add(photos)
+    target = tmp_path / "sorted" / "happy" / "odd"
+    assert made._log.failures == [
+        (str(tmp_path / "odd"), f"it was not sorted: {target} could not be written: Invalid argument")
+    ]
+    assert set(placed(tmp_path / "sorted")) == {"happy/even"}
 
 
 def test_a_taken_suffix_is_told(tmp_path):
@@ -1013,7 +1047,7 @@ def test_a_summary_for_machines_has_the_notes(predict, photos):
     (photos / "notes.txt").touch()
     _, _, messages = predict(photos, "--json")
     told = json.loads(messages)["notes"]
-    assert f"{photos} holds 1 file whose names are of no photo (.txt), left out" in told
+    assert f"{photos} holds 1 file not named as photos are (.txt), left out" in told
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])

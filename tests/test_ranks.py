@@ -21,6 +21,7 @@ from fercli.cli.console import Console
 from fercli.errors import UsageError
 from fercli.learn import ranks
 from fercli.learn.device import choose_device
+from fercli.ops import parallel
 from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
@@ -296,14 +297,15 @@ def test_each_process_needs_a_gpu(monkeypatch):
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(("said", "threads"), [("1", 8), ("3", 3)])
-def test_processes_share_the_cores_of_a_machine(monkeypatch, said, threads):
-    monkeypatch.setattr(ranks, "cores", lambda: 16)
+def test_processes_share_the_cores_of_a_machine(monkeypatch, tmp_path, said, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(parallel, "_QUOTA", tmp_path / "none")
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     before = torch.get_num_threads()
     torch.set_num_threads(int(said))
     try:
         ranks._share_cores()
-        assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == threads == parallel.cores()
     finally:
         torch.set_num_threads(before)
 

@@ -159,7 +159,7 @@ def test_frames_that_an_avi_counts_and_does_not_show_are_no_fault(tmp_path):
 def test_a_name_that_opencv_cannot_take_is_told(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
     write_clip(tmp_path / "clip.mp4", gray_frames(2)).rename(path)
-    told = "its name is not UTF-8, which OpenCV cannot open: rename it"
+    told = "its path is not UTF-8, which OpenCV cannot open: rename it"
     assert fault(path) == told
     _, message = fer("predict", tmp_path / "clip.mp4", "--annotate", path, status=1)
     assert message.endswith(f"cannot be written: {told}\n")
@@ -429,10 +429,10 @@ def test_photos_that_are_not_read_are_told_of(tmp_path):
 def test_files_that_are_no_photos_are_told_of(tmp_path):
     heard = Notes()
     for name in ("a.jpg", "IMG_0001", "photo.jpg?size=large", "notes.txt"):
-        (tmp_path / name).touch()
-    video.tell_left_out([Folder(str(tmp_path))], Log("skip", heard))
+        (tmp_path / name).write_bytes(b"some")
+    video.tell_left_out([Folder(str(tmp_path)), open_source(f"{tmp_path}/IMG_0001")], Log("skip", heard))
     assert heard.notes == [
-        f"{tmp_path} holds 3 files whose names are of no photo (.jpg?size=large, .txt, no ending), left out"
+        f"{tmp_path} holds 3 files not named as photos are (.jpg?size=large, .txt, no ending), left out"
     ]
 
 
@@ -645,7 +645,7 @@ def test_detect_a_video_without_a_face(place):
         ),
         (
             ("predict", "-m", "{place}/model.h5", "camera:0", "{place}/face.avi"),
-            "fer predict: error: a camera has no end, so nothing comes behind it: label cameras in a run each\n",
+            "fer predict: error: a camera has no end, so nothing comes behind it: name it last, or alone\n",
         ),
         (
             ("predict", "-m", "{place}/model.h5", "{place}/face.avi", "--sort-into", "x"),

@@ -68,9 +68,11 @@ class Console:
             self._bar.set_postfix_str(text, refresh=False)
 
     def error(self, text: str) -> None:
-        """The one line that an error shows."""
+        """The one line that an error shows; with --json behind what the summary would have told."""
         self._close()
         if ranks.first_to_tell(text):
+            for note in self._notes:
+                self._line(note)
             say(f"{self._command}: {self._style('error', 'red')}: {printable(text)}")
 
     def verdict(self, text: str) -> None:

@@ -78,7 +78,7 @@ output = click.option(
     "-o", "--output", default="-", metavar="OUT", shell_complete=files, callback=a_file,
     help="Store to write. [default: standard output]",
 )  # fmt: skip
-force = click.option("-f", "--force", is_flag=True, help="Run even if OUT is up to date.")
+force = click.option("-f", "--force", is_flag=True, help="Run even if OUT is up to date, or a file of another kind.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only tell whether OUT would be written.")
 on_error = click.option(
     "--on-error",

@@ -147,7 +147,7 @@ def run(
     if dry_run:
         data = _look_without_keeping(loaded, sources, on_error)
         steps = pipeline.steps(loaded, data, folder, resume, force, on_error)
-        _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data), on_error)
+        _print_script(["mkdir", "-p", folder], [*earlier, first, *steps], pipeline.detection(loaded, data))
         return
     pipeline.get_ready(loaded, folder, console.note, force)
     new = not os.path.exists(folder)
@@ -201,7 +201,7 @@ def _look_without_keeping(loaded: recipe.Recipe, sources: Sequence[str], on_erro
         return pipeline.look(sources, folder)
 
 
-def _print_script(prepare: list[str], steps: Sequence[pipeline.Step], why: str, on_error: str) -> None:
+def _print_script(prepare: list[str], steps: Sequence[pipeline.Step], why: str) -> None:
     click.echo(shlex.join(prepare))
     if why:
         click.echo(f"# {printable(why)}")

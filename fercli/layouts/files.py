@@ -259,11 +259,10 @@ class Sheet(SingleFile):
         return self._named.read(name)
 
     def digest(self, names: Iterable[str] = ()) -> str:
-        own, others = super().digest(), set(names).difference(self.names())
+        own, others = super().digest(), [name for name in names if name not in self.names()]
         if not others:
             return own
-        named = self._named.digest(others)
-        return hashlib.blake2b(bytes.fromhex(own + named), digest_size=16).hexdigest()
+        return hashlib.blake2b(bytes.fromhex(own + self._named.digest(others)), digest_size=16).hexdigest()
 
 
 class _Beside(Files):

@@ -124,13 +124,13 @@ class Camera(Clip):
 def for_opencv(path: Path | str) -> str:
     """A path as OpenCV takes it: from the root, as what is before a colon would be taken for a protocol.
 
-    Raises DataError, without the file's name, for one whose bytes are not UTF-8: OpenCV 4.14 would crash.
+    Raises DataError, without the file's name, where its bytes are not UTF-8: OpenCV 4.14 would crash.
     """
     whole = os.path.abspath(path)
     try:
         whole.encode()
     except UnicodeEncodeError:
-        raise DataError("its name is not UTF-8, which OpenCV cannot open: rename it") from None
+        raise DataError("its path is not UTF-8, which OpenCV cannot open: rename it") from None
     return whole
 
 
@@ -183,7 +183,7 @@ def _cut_off(path: str) -> bool | None:
         size, head = os.fstat(file.fileno()).st_size, file.read(_HEAD)
         if head[:4] == b"RIFF":
             end = _chunks_end(file, size)
-            return None if end is None else end > size + 1  # the byte that makes a length even may be left out
+            return None if end is None else end > size + 8  # some writers count the header in
         if head[4:8] in _BOXES:
             return _boxes_end(file, size) > size
     return head[:4] == _EBML and _segment_end(head) > size

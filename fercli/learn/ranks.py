@@ -121,7 +121,10 @@ def _share_cores() -> None:
     import torch
 
     if os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's, unless the person says otherwise; --threads goes before
-        torch.set_num_threads(max(1, cores() // _run.neighbours))
+        del os.environ["OMP_NUM_THREADS"]
+        share = max(1, cores() // _run.neighbours)
+        os.environ["OMP_NUM_THREADS"] = str(share)  # which `cores` heeds from here on
+        torch.set_num_threads(share)
 
 
 def leave() -> None:

@@ -21,7 +21,7 @@ def model_path(name: str | None) -> str:
     Raises DataError for a name that is no file and nearly such a word.
     """
     known = shipped()
-    if (found := known.get(name or _DEFAULT)) is not None:
+    if (found := known.get(_DEFAULT if name is None else name)) is not None:
         return str(found)
     if (close := get_close_matches(name, known, cutoff=0.8)) and not os.path.exists(name):
         raise DataError(f"{name} does not exist; did you mean {close[0]!r}?")

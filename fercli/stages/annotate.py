@@ -1,6 +1,5 @@
 """Photos with what was found in them."""
 
-import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..ops.parallel import ordered_map
 from ..store import put
 from ..text import counted
 from .faces import Photo, Unique
-from .outputs import Labelled, Output, pixels, prepare
+from .outputs import Labelled, Output, is_of_its_name, pixels, prepare
 from .rows import NO_FACE, UNSURE, Row
 from .runner import Log
 
@@ -26,8 +25,6 @@ FLAG = "--annotate"
 MARK = ".fer-pictures"
 _MARKED = "The pictures in this folder were made by fer predict --annotate, which may overwrite them.\n"
 _UNWRITTEN = (".gif",)  # formats that are written as PNG
-#: Errors of a system that takes no file of this name there; those of a full disk would come again with the next one.
-_OF_ITS_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 
 
 def faces_of(rows: Iterable[Row]) -> list[draw.Face]:
@@ -108,7 +105,7 @@ class Pictures(Output):
         try:
             put(target, picture, FLAG)
         except DataError as problem:
-            if getattr(problem.__cause__, "errno", None) not in _OF_ITS_NAME:
+            if not is_of_its_name(problem):
                 raise
             return labelled, str(problem)
         return labelled, ""

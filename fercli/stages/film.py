@@ -49,10 +49,6 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = Fa
         return Films(targets, clips)
     if Path(out).suffix.lower() not in CODECS:
         raise UsageError(f"{FLAG} {out} is of a kind that is not written: end it in {', '.join(CODECS)}")
-    try:
-        for_opencv(out)
-    except DataError as error:
-        raise DataError(f"{out} cannot be written: {error}") from None
     targets = {clips[0].path: Path(out)}
     _check_apart(targets, "file")
     check_writable(Path(out), FLAG)
@@ -74,9 +70,15 @@ def _is_free(path: Path) -> bool:
 
 
 def _check_apart(targets: dict[str, Path], kind: str) -> None:
-    """Raises UsageError where what is to be written is there, and is one of the clips."""
+    """Raises UsageError where what is to be written is there, and is one of the clips, and DataError for a name that
+    OpenCV cannot write.
+    """
     clips = [path for path in targets if os.path.exists(path)]
     for target in targets.values():
+        try:
+            for_opencv(target)
+        except DataError as error:
+            raise DataError(f"{target} cannot be written: {error}") from None
         if target.exists() and any(os.path.samefile(target, path) for path in clips):
             raise UsageError(f"{target} is both input and output: name another {kind} with {FLAG}")
 

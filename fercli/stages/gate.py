@@ -214,7 +214,7 @@ def paired_changes(new: Answers, old: Answers) -> tuple[int, int]:
     relabelled = (Counter(new_keys) - Counter(old_keys)).total()
     if relabelled:
         raise DataError(
-            f"{relabelled:,} rows of {new.name} have another label in {old.name}: predict both on the same data"
+            f"{new.name} and {old.name} label {counted(relabelled, 'row')} otherwise: predict both on the same data"
         )
     new_right, old_right = _right(new, new_keys), _right(old, old_keys)
     return (old_right - new_right).total(), (new_right - old_right).total()

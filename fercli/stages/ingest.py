@@ -20,7 +20,7 @@ from ..layouts.files import Files, Sheet, is_image, naming, unreadable
 from ..layouts.video import is_clip
 from ..ops.image import decode, digests_of
 from ..spec import flag_of, option
-from ..store import Block, Writer, block_rows, is_store, objects
+from ..store import Block, Writer, block_rows, is_store
 from ..store.schema import CHANNELS
 from . import photos
 from .runner import Log
@@ -61,9 +61,11 @@ class _Part:
         return self.plan.notes if isinstance(self.plan, Listing) else []
 
     @property
-    def names_photos(self) -> bool:
-        """Whether its photos have names that are relative to it."""
-        return isinstance(self.plan, Listing) and not self.source.flat
+    def place(self) -> str:
+        """What the names of its photos are relative to, "" if that is nothing of its own."""
+        if self.source.flat or not isinstance(self.plan, Listing):
+            return ""
+        return os.path.dirname(self.source.path) if isinstance(self.source, Sheet) else self.source.path
 
     @property
     def rows(self) -> int:
@@ -150,14 +152,12 @@ class _Once:
 def _write(parts: Sequence[_Part], dst: Writer, dense: bool, report: _Once) -> None:
     classes = ordered([name for part in parts for name in part.plan.classes])
     shape: tuple[int, ...] = ()
-    named = sum(part.names_photos for part in parts)
+    several = sum(bool(part.place) for part in parts) > 1  # which may all have a happy/1.png
     for part in parts:
         index = np.array([*translation(part.plan.classes, classes), -1], np.int16)  # -1, unlabelled, stays the last
-        for block in _blocks(part, dense, report):
+        for block in _blocks(part, dense, report, part.place if several else ""):
             if "label" in block:
                 block["label"] = index[block["label"]]
-            if named > 1 and part.names_photos:  # several may have a happy/1.png
-                block["source"] = objects(os.path.join(part.source.path, name) for name in block["source"])
             if not dst.kind:
                 shape = block["image"].shape[1:] if dense else ()
                 dst.start("samples", classes, CHANNELS[len(shape) == 3] if dense else ())
@@ -167,9 +167,9 @@ def _write(parts: Sequence[_Part], dst: Writer, dense: bool, report: _Once) -> N
             report.advance(block_rows(block))
 
 
-def _blocks(part: _Part, dense: bool, report: _Once) -> Iterator[Block]:
+def _blocks(part: _Part, dense: bool, report: _Once, place: str) -> Iterator[Block]:
     if isinstance(part.plan, Listing):
-        yield from photos.blocks(part.source, part.plan, dense, report)
+        yield from photos.blocks(part.source, part.plan, dense, report, place)
         return
     for block in part.plan.blocks(report):
         if not dense and "image" in block:

@@ -80,7 +80,7 @@ def write_rows(
                 write(lines)
                 outcome.rows += block_rows(block)
         if not (outcome.rows or (file and file.begun)):
-            write(header(form, predictor.classes, predictor.heads))
+            write(header(form, getattr(src, "columns", ()), predictor.classes, predictor.heads))
         for other in others:
             log.note(other.close())
         if isinstance(src, Reader):

@@ -30,8 +30,8 @@ def opened(inputs: Sequence[str], files_from: str | None, null: bool) -> Iterato
     if clips:
         _refuse_others(clips, paths, files_from, "a video" if is_video(clips[0]) else "a camera")
         opened_clips = [open_clip(path) for path in clips]
-        if len(clips) > 1 and any(clip.live for clip in opened_clips):
-            raise UsageError("a camera has no end, so nothing comes behind it: label cameras in a run each")
+        if any(clip.live for clip in opened_clips[:-1]):
+            raise UsageError("a camera has no end, so nothing comes behind it: name it last, or alone")
         yield opened_clips
     elif not stores:
         alone = len(paths) == 1 and not files_from and (paths == ["-"] or _is_pipe(paths[0]))

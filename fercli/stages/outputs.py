@@ -1,5 +1,6 @@
 """What `fer predict` makes beside its rows: pictures, a contact sheet, sorted photos."""
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -130,6 +131,11 @@ def made_in(sources: Sequence[Source], marks: Sequence[str]) -> list[str]:
                 inside.add(path)
                 folder = os.path.dirname(folder)
     return sorted(path for path in inside if any(os.path.exists(os.path.join(path, mark)) for mark in marks))
+
+
+def is_of_its_name(error: DataError) -> bool:
+    """Whether a file was not written for its name, which a file system does not take, so that others may well be."""
+    return getattr(error.__cause__, "errno", None) in (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 def lying_in(folders: Iterable[str]) -> Callable[[str], bool]:

@@ -1,5 +1,6 @@
 """Photo files to blocks: read in order, decoded in threads, dense where they are gray and of one size."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,23 +35,24 @@ class Photo(NamedTuple):
     error: str = ""
 
 
-def blocks(source: Source, listing: Listing, dense: bool, report: Report) -> Iterator[Block]:
-    """The photos of a listing in its order; bad ones are reported and left out.
+def blocks(source: Source, listing: Listing, dense: bool, report: Report, place: str = "") -> Iterator[Block]:
+    """The photos of a listing in its order; bad ones are reported and left out. Their names are put behind `place`.
 
     Raises NotDense, if `dense`, at the first photo that needs its own size or colours.
     """
     for name, reason in listing.failures:
-        report.failed(name, reason)
+        report.failed(os.path.join(place, name), reason)
     columns = listing.columns
     for photos in ordered_map(_decode_all, _read(source, listing.records)):
         good = []
         for photo in photos:
             if photo.error:
-                report.failed(photo.record.name, photo.error)
+                report.failed(os.path.join(place, photo.record.name), photo.error)
             else:
                 good.append(photo)
         if good:
-            yield {**_told([photo.record for photo in good], columns), **_pixels(good, dense)}
+            names = objects(os.path.join(place, photo.record.name) for photo in good)
+            yield {"source": names, **_told([photo.record for photo in good], columns), **_pixels(good, dense)}
 
 
 def to_gray_if_equal(image: np.ndarray) -> np.ndarray:
@@ -110,7 +112,7 @@ def _pixels(photos: Sequence[Photo], dense: bool) -> Block:
 
 def _told(records: Sequence[Record], columns: Sequence[str]) -> Block:
     """What the layout tells of the photos, as columns."""
-    block: Block = {"source": objects(record.name for record in records)}
+    block: Block = {}
     for column in columns:
         if column == "label":
             block[column] = np.array([record.label for record in records], np.int16)

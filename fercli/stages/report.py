@@ -84,7 +84,7 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
     if evaluation.leaked is not None:
         figures.append(("seen in training", _told_leak(evaluation)))
     if evaluation.no_answer:
-        figures.append((_NO_ANSWER, f"{evaluation.no_answer:,} rows, counted as wrong"))
+        figures.append((_NO_ANSWER, f"{counted(evaluation.no_answer, 'row')}, counted as wrong"))
     if evaluation.unlabelled:
         figures.append(("unlabelled", f"{counted(evaluation.unlabelled, 'row')}, left out"))
     return figures

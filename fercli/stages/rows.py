@@ -109,12 +109,16 @@ def json_lines(classes: Sequence[str], heads: Heads = NO_HEADS) -> Callable[[Blo
     return text
 
 
-def header(form: str, classes: Sequence[str], heads: Heads = NO_HEADS) -> bytes:
-    """What tells in one of FORMATS that there are no rows: the first line of a table, and nothing in JSON Lines."""
+def header(form: str, columns: Sequence[str], classes: Sequence[str], heads: Heads = NO_HEADS) -> bytes:
+    """What tells in one of FORMATS that there are no rows: the first line of a table, and nothing in JSON Lines.
+
+    `columns` are those of the data.
+    """
     if form == "jsonl":
         return b""
     lines: list[str] = []
-    none = dict.fromkeys((*_OF_ALL, *further_keys(heads)))
+    told = [key for key, column in zip(_OF_DATA, ("label", *_OF_DATA[1:]), strict=True) if column in columns]
+    none = dict.fromkeys((*_OF_ALL, *told, *further_keys(heads)))
     csv.writer(_Lines(lines), delimiter=DELIMITERS[form]).writerow(_flat(none, classes, heads))
     return "".join(lines).encode()
 

@@ -162,7 +162,7 @@ def run(
     if ranks.agreed(not force and _is_current(output, stage.name, spec, digests)):
         outcome.up_to_date = True
         return outcome
-    if not force:
+    if not force and output != "-":
         _check_replaced(output)
     if dry_run:
         outcome.dry_run = True

@@ -12,7 +12,7 @@ from ..errors import DataError, UsageError
 from ..store import disk_errors, put
 from ..text import counted
 from .faces import Photo, told_apart
-from .outputs import Labelled, Output, prepare
+from .outputs import Labelled, Output, is_of_its_name, prepare
 from .rows import NO_FACE, UNSURE, Row
 from .runner import Log, are_one
 
@@ -37,6 +37,7 @@ class Sorted(Output):
         self._folder, self._log = prepare(folder, FLAG), log
         self._place = {"copy": _copy, "hardlink": _hardlink, "symlink": _symlink}[by]
         self._count = self._moved = self._left = 0
+        self._met: set[str] = set()  # names of this run's photos
         self._record = _Record(self._folder / RECORD)
 
     def add(self, batch: Sequence[Labelled]) -> None:
@@ -49,10 +50,17 @@ class Sorted(Output):
                 if folder != UNREADABLE:  # else that was reported
                     self._log.failed(photo.source, f"it was not sorted: {error}")
                 continue
-            with _errors(self._folder / folder):
-                names = _names(photo, data)
-                self._sort(photo, data, folder, names)
-                self._moved += self._leave_others(photo, data, folder, names)  # last: at no moment it lies nowhere
+            names = _names(photo, data)
+            self._met.add(names[0])
+            try:
+                with _errors(self._folder / folder):
+                    self._sort(photo, data, folder, names)
+                    self._moved += self._leave_others(photo, data, folder, names)  # last: at no moment it lies nowhere
+            except DataError as error:
+                if not is_of_its_name(error):
+                    raise
+                self._log.failed(photo.source, f"it was not sorted: {error}")
+                continue
             self._count += 1
 
     def again(self, batch: Sequence[Labelled]) -> None:
@@ -69,7 +77,9 @@ class Sorted(Output):
     def _lies_there(self, photo: Photo, rows: Sequence[Row]) -> bool:
         """Whether a photo that is a file lies under its label and no other, by its link or by its size and time."""
         name, folder = os.path.basename(photo.path), _folder_of(rows)
-        if not photo.path or self._record.folders(name) != {folder}:
+        again = name in self._met  # another photo of that name may lie there, which the bytes tell
+        self._met.add(name)
+        if again or not photo.path or self._record.folders(name) != {folder}:
             return False
         target = self._folder / folder / name
         if target.is_symlink():
@@ -218,4 +228,4 @@ def _errors(folder: Path) -> Iterator[None]:
         hint = "name another " + FLAG
         if error.errno in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             hint = "take --sort-by copy"
-        raise DataError(f"{folder} cannot be filled: {error.strerror}; {hint}") from None
+        raise DataError(f"{folder} cannot be filled: {error.strerror}; {hint}") from error

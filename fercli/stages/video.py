@@ -30,6 +30,7 @@ from .tracks import Smoothing, Tracks
 #: pictures are wanted too, which would fill the memory.
 FRAMES = 32
 PICTURED_FRAMES = 4
+_FEW = 5  # endings of names that a note tells
 #: Decoded frames that may wait for the search. Those of a camera give way to later ones.
 _DECODED = 4
 
@@ -103,23 +104,33 @@ def tell_left_out(sources: Iterable[Source], log: Log) -> None:
     formats that are not read, and files that are neither by their names.
     """
     for source in sources:
-        unread = [name for name in source.names() if name.lower().endswith(UNREAD_SUFFIXES)]
-        if unread and not source.flat:
-            endings = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in unread}))
-            told = f"{counted(len(unread), 'photo')} in a format that is not read ({endings})"
+        if not isinstance(source, Folder | Archive):
+            continue
+        unread, videos, others = [], [], []
+        for name in source.names():
+            if name.lower().endswith(UNREAD_SUFFIXES):
+                unread.append(name)
+            elif is_video(name):
+                videos.append(name)
+            elif not is_image(name):
+                others.append(name)
+        if unread:
+            told = f"{counted(len(unread), 'photo')} in a format that is not read ({_endings(unread)})"
             log.note(f"{source.path} holds {told}, left out: convert to JPEG what is to be labelled")
-        apart = set(unread)
-        others = [name for name in source.names() if not (is_image(name) or is_video(name) or name in apart)]
-        if others and not source.flat:
-            endings = ", ".join(sorted({os.path.splitext(name)[1].lower() or "no ending" for name in others}))
-            told = f"{counted(len(others), 'file')} whose names are of no photo ({endings})"
+        if others:
+            told = f"{counted(len(others), 'file')} not named as photos are ({_endings(others)})"
             log.note(f"{source.path} holds {told}, left out")
-        videos = [name for name in source.names() if is_video(name)] if isinstance(source, Folder | Archive) else []
         if videos:
             root = source.path.rstrip("/")
             named = f"fer predict {shell_words([f'{root}/{name}' for name in videos], root)}"
             hint = f"label them with {named}" if isinstance(source, Folder) else "unpack it, and name them"
             log.note(f"{source.path} holds {counted(len(videos), 'video')}, left out: {hint}")
+
+
+def _endings(names: Iterable[str]) -> str:
+    """What the names of files end in, the first few."""
+    found = sorted({os.path.splitext(name)[1].lower() or "no ending" for name in names})
+    return ", ".join(found[:_FEW] + ["..."] * (len(found) > _FEW))
 
 
 def detect_clips(clips: Sequence[Clip], dst: Writer, spec: DetectSpec, log: Log) -> None:

@@ -401,7 +401,8 @@ def test_a_machine_reads_how_far_the_answers_lie(tmp_path: Path) -> None:
     done = CliRunner().invoke(fer, ["export", *words], catch_exceptions=False)
     facts = json.loads(done.stderr)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert 0 <= (deviation := facts.pop("deviation")) < 1e-5
+    deviation = facts.pop("deviation")
+    assert 0 <= deviation < 1e-5
     told = f"its answers in ONNX Runtime lie within {deviation:.1g} of the model's (0.0001 may be)"
     assert facts.pop("notes") == [told]
     assert facts == {

@@ -61,7 +61,7 @@ PUBLISHED = {
     "zhao-vgg": ({"model": "zhao-vgg", "epochs": 90}, "accuracy 58.83 %"),
 }
 #: What they list of our own models.
-OURS = {"default": "validation accuracy 70.05 %", "default-teacher": "", "fast": ""}
+OURS = {"default": "validation accuracy 70.05 %", "default-teacher": "", "fast": "validation accuracy 66.68 %"}
 
 #: A cheap recipe with a table for every stage.
 CHEAP = """

@@ -78,7 +78,7 @@ def test_the_frozen_layers_end_before_the_next_weights_or_the_flattening(name: s
 #: How many of so many frozen convolutions lie before a unit of which a part is trained, where these are fewer.
 BEFORE = {
     ("zhao-resnet", 2): 1, ("zhao-resnet", 4): 3, ("zhao-separable", 4): 2,
-    ("residual", 2): 1, ("residual-small", 2): 1, ("residual-large", 2): 1,
+    ("residual", 2): 1, ("residual-fast", 2): 1, ("residual-small", 2): 1, ("residual-large", 2): 1,
     ("yengikand", 1): 0,
 }  # fmt: skip
 

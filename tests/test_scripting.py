@@ -335,7 +335,7 @@ def test_weights_of_a_detector_come_out_of_a_pipe(made: Path) -> None:
     told = shell("fer detect -q --detector yunet --weights <(echo none) faces.h5 -o x.h5", made)
     assert re.match(r"fer detect: error: /dev/fd/\d+ is no ONNX model that OpenCV [\d.]+ can read\n", told.stderr)
     with opened(str(made / "model.h5")) as file:
-        expected = hashlib.sha256(file.read()).hexdigest()
+        expected = hashlib.blake2b(file.read(), digest_size=16).hexdigest()
     os.mkfifo(made / "weights")
     with subprocess.Popen(["bash", "-c", f"cat {made}/model.h5 > {made}/weights"]):
         assert weights_digest(DetectSpec(weights=str(made / "weights"))) == [expected]

@@ -113,7 +113,7 @@ def test_a_run_cut_off_anywhere_and_resumed_gives_the_same_file(data: Path, tmp_
         with pytest.raises(Killed):
             train(data, tmp_path / "cut.h5", spec, KillAt(step), resume=True)
     notes = train(data, tmp_path / "cut.h5", spec, resume=True)
-    assert notes[0].startswith("resuming after epoch 1")
+    assert any(note.startswith("resuming after epoch ") for note in notes)
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 

@@ -74,7 +74,9 @@ COLUMNS = {
     "frame": Column("int64", "", "number of the frame in its video, from 0"),
     "time": Column("float64", "", "when the frame is shown, seconds from the start of its video"),
     "track": Column("int32", "", "number of the face followed through its video, from 1; 0 without a face"),
-    "source": Column("string", "", "path within the data set, or file and row"),
+    "source": Column(
+        "string", "", "path within the data set (with the path of that, where rows are of several), or file and row"
+    ),
     "parent": Column("int64", "", "row of the input that this row was made from"),
     "copy": Column("bool", "", "whether augmentation made the row from another: to train on, not to test on"),
     "digest": Column("uint8", "16", "identity of the picture that the row came from: equal for exact copies"),

@@ -76,7 +76,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     with opened(str(path)) as file:
         try:
             found = torch.load(file, map_location="cpu", weights_only=True)
-        except OSError:
+        except OSError:  # which `opened` tells of
             raise
         except UnpicklingError as error:  # more than tensors, or no file of torch; its advice is to run it
             raise DataError(f"{path} is no state dict of plain tensors: {_SAVE}") from error

@@ -38,7 +38,7 @@ def replacing(target: Path, flag: str = "-o") -> Iterator[Path]:
             yield part
         with _disk(target, flag):
             _sync(part)
-            with contextlib.suppress(PermissionError, NotImplementedError):  # some file systems have no modes
+            with contextlib.suppress(OSError):  # some file systems have no modes; what is written is what counts
                 os.chmod(part, _mode(place))
             os.replace(part, place)
             with contextlib.suppress(PermissionError):  # a folder into which one may only put files

@@ -1,18 +1,28 @@
-"""Work beside other work: a map over threads, and items made ahead of time; both in order and few at a time."""
+"""Work beside other work: a map over threads, and items made ahead of time; both in order and few at a time.
 
+Threads speak through queues that are written in C: an interrupt may leave a lock that Python code takes, as those of
+conditions and futures are, locked forever, and whoever waits for it.
+"""
+
+import contextlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import TypeAlias, TypeVar
+
+from ..interrupts import held
 
 #: Microseconds of processor time in each period of so many: "200000 100000".
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: What a function returned, or raised.
+_Tried: TypeAlias = tuple[R | None, BaseException | None]
 
 
 def cores() -> int:
@@ -40,18 +50,33 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
     interpreter lock, as OpenCV's do.
     """
     threads = cores()
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    given: SimpleQueue[tuple[T, SimpleQueue[_Tried[R]]] | None] = SimpleQueue()
+    workers: list[threading.Thread] = []
+    waiting: deque[SimpleQueue[_Tried[R]]] = deque()
+
+    def work() -> None:
+        while (task := given.get()) is not None:
+            item, answer = task
+            answer.put(_try(function, item))
+
+    try:
+        for item in items:
+            waiting.append(SimpleQueue())
+            given.put((item, waiting[-1]))
+            if len(workers) < threads:
+                workers.append(_thread(work))
+                _start(workers[-1])
+            if len(waiting) > ahead * threads:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+    finally:
+        with contextlib.suppress(Empty):  # of items that nobody waits for
+            while True:
+                given.get_nowait()
+        for _ in workers:
+            given.put(None)
+        _join(workers)
 
 
 def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Generator[T, None, None]:
@@ -60,44 +85,74 @@ def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Generator[
     With `latest` the thread never waits either, and the oldest item that waits gives way to a new one. What `items`
     raises is raised here, after the items before it. When the caller stops early, `items` is closed, if it can be.
     """
-    waiting: deque[T] = deque(maxlen=ahead)
-    changed = threading.Condition()
-    ended = closed = False
+    made: SimpleQueue[tuple[T] | None] = SimpleQueue()  # the items that wait; None behind the last
+    room: SimpleQueue[None] = SimpleQueue()  # one for each that may be added
+    for _ in range(ahead):
+        room.put(None)
+    closed = False
     errors: list[BaseException] = []
 
-    def make() -> None:
-        nonlocal ended
+    def make_room() -> None:
         try:
-            for item in items:
-                with changed:
-                    changed.wait_for(lambda: latest or closed or len(waiting) < ahead)
+            room.get_nowait()
+        except Empty:
+            if latest:
+                with contextlib.suppress(Empty):
+                    made.get_nowait()
+                    return
+            room.get()  # the caller has just taken the one that was to give way, or will
+
+    def make() -> None:
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.callback(getattr(items, "close", lambda: None))
+                for item in items:
+                    make_room()
                     if closed:
                         break
-                    waiting.append(item)
-                    changed.notify_all()
+                    made.put((item,))
         except BaseException as error:  # the caller's to handle, whatever it is
             errors.append(error)
-        finally:
-            getattr(items, "close", lambda: None)()
-            with changed:
-                ended = True
-                changed.notify_all()
+        made.put(None)
 
-    maker = threading.Thread(target=make, daemon=True)  # a caller that is never closed must not keep the process
-    maker.start()
+    maker = _thread(make)
     try:
-        while True:
-            with changed:
-                changed.wait_for(lambda: waiting or ended)
-                if not waiting:
-                    break
-                item = waiting.popleft()
-                changed.notify_all()
-            yield item
+        _start(maker)
+        while (item := made.get()) is not None:
+            room.put(None)
+            yield item[0]
     finally:
-        with changed:
-            closed = True
-            changed.notify_all()
-        maker.join()
+        closed = True
+        room.put(None)
+        _join([maker])
     if errors:
         raise errors[0]
+
+
+def _try(function: Callable[[T], R], item: T) -> _Tried[R]:
+    try:
+        return function(item), None
+    except BaseException as error:  # the caller's to handle, whatever it is
+        return None, error
+
+
+def _result(answer: SimpleQueue[_Tried[R]]) -> R:
+    result, error = answer.get()
+    if error is not None:
+        raise error
+    return result
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=work, daemon=True)  # a caller that is never closed must not keep the process
+
+
+def _start(thread: threading.Thread) -> None:
+    with held():  # a thread that starts is waited for, with a lock as above
+        thread.start()
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.ident is not None:  # an interrupt may have come before it was started
+            thread.join()

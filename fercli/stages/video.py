@@ -206,14 +206,15 @@ def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Frame
     if not (live and here):
         yield from frames
         return
-    interrupted, pace = threading.Event(), Pace()
+    interrupted, pace = False, Pace()
 
     def end(number: int, _: object) -> None:
+        nonlocal interrupted
         new = pace.is_new()
-        if interrupted.is_set() and (new or number == signal.SIGINT):  # no frame has come since the first
+        if interrupted and (new or number == signal.SIGINT):  # no frame has come since the first
             signal.signal(number, old[number])
             signal.raise_signal(number)
-        interrupted.set()
+        interrupted = True
 
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
     old = {number: signal.signal(number, end) for number in numbers}
@@ -221,7 +222,7 @@ def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Frame
         with closing(frames):
             for frame in frames:
                 yield frame
-                if interrupted.is_set():
+                if interrupted:
                     break
     finally:
         for number, handler in old.items():

@@ -1,6 +1,8 @@
 """Items made ahead of time: in order, few at a time, and no thread is left behind; and how many threads there are."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +12,48 @@ import pytest
 
 from fercli.ops import parallel
 from fercli.ops.parallel import buffered
+
+#: Interrupts its own main thread, again and again, while that takes items which other threads make.
+INTERRUPTED = """
+import os, random, signal, sys, threading, time
+from contextlib import closing
+from itertools import count
+from queue import SimpleQueue
+from fercli.ops.parallel import buffered, ordered_map
+
+made = {
+    "buffered": lambda: buffered(count(), 8),
+    "nested": lambda: buffered(buffered(count(), 2), 8),
+    "latest": lambda: buffered(map(time.sleep, iter(lambda: 1e-5, 0)), 2, latest=True),
+    "ordered_map": lambda: ordered_map(abs, count()),
+}[sys.argv[1]]
+began, armed = SimpleQueue(), False
+
+def interrupt():
+    while True:
+        began.get()
+        time.sleep(random.uniform(0, 0.003))
+        os.kill(os.getpid(), signal.SIGINT)
+
+def answer(*_):
+    global armed
+    armed = False
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, answer)
+sys.setswitchinterval(1e-5)  # threads change places often
+threading.Thread(target=interrupt, daemon=True).start()
+for _ in range(1000):
+    try:
+        armed = True
+        began.put(None)
+        with closing(made()) as items:
+            for _ in items:
+                pass
+    except KeyboardInterrupt:
+        assert not armed
+print(threading.active_count())
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +121,12 @@ def test_the_latest_items_take_the_place_of_those_that_wait():
     first = next(items)
     assert all_made.wait(10)  # though nobody takes them
     assert [first, *items] in ([97, 98, 99], [first, 97, 98, 99])
+
+
+@pytest.mark.parametrize("name", ["buffered", "nested", "latest", "ordered_map"])
+def test_an_interrupt_at_any_moment_ends_it(name):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, name], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("2\n", "")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,12 @@ def run() -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
+    except KeyboardInterrupt as ended:  # between its first line or last and what answers it
+        end(128 + getattr(ended, "number", signal.SIGINT))
     except SystemExit as ended:
         if ended.code > 128:  # threads may be busy still, whose end Python's own farewell would not wait for
             end(ended.code)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, and was told
         raise
 
 

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 #: Sent by Ctrl-C; by kill, timeout and schedulers; by a terminal that closes.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,10 +22,14 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
-class Pace:
+class _Pace:
     """Tells a signal from the one before that was sent once more."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Takes the next signal for a new one."""
         self._last = -_AGAIN
 
     def is_new(self) -> bool:
@@ -37,15 +41,19 @@ class Pace:
         return new
 
 
+#: That of the process, as signals are.
+_pace = _Pace()
+
+
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
     """Raises `Ended` at signals that would else end the process with its temporary files in place, and at one of two
     interrupts that come together. Those that are ignored, as under nohup, still are.
     """
-    pace = Pace()
+    _pace.forget()
 
     def end(number: int, _: object) -> None:
-        if pace.is_new():  # else it would disturb the tidying up
+        if _pace.is_new():  # else it would disturb the tidying up
             raise Ended(number)
 
     usual = (signal.SIG_DFL, signal.default_int_handler)
@@ -56,6 +64,40 @@ def answered() -> Iterator[None]:
         for number, handler in old.items():
             if signal.getsignal(number) is end:
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Callable[[], bool]]:
+    """Takes an interrupt, or SIGTERM as of timeout, for the end of work that has no other: yields what tells whether
+    one came. A second one that comes before that was told, or that is new, is answered as ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # Python interrupts its main thread alone
+        return
+    came = told = False
+
+    def note(number: int, _: object) -> None:
+        nonlocal came
+        new = _pace.is_new()
+        if came and (new or (number == signal.SIGINT and not told)):
+            signal.signal(number, old[number])
+            raise Ended(number)
+        came = True
+
+    def tell() -> bool:
+        nonlocal told
+        told = came
+        return came
+
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    old = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, note)
+    try:
+        yield tell
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -91,14 +133,17 @@ def held() -> Iterator[None]:
     def give_up(*_: object) -> None:
         raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, hold) for number in numbers}
-    old[signal.SIGALRM] = signal.signal(signal.SIGALRM, give_up)
+    old = {number: signal.getsignal(number) for number in (*numbers, signal.SIGALRM)}
     try:
+        signal.signal(signal.SIGALRM, give_up)
+        for number in numbers:
+            signal.signal(number, hold)
         yield
     finally:
-        if came:
+        for number in numbers:
+            signal.signal(number, old[number])
+        if came:  # as none can any more
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGALRM, old[signal.SIGALRM])
         for number in came:  # the first raises, whatever else was raised inside
             signal.raise_signal(number)

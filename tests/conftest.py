@@ -7,12 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from . import offline, warm
 
 # pytest -n 2 has a process a core: threads of torch in each, and in the commands that it starts, would wait for one
 # another (243 instead of 220 s over seven of these files)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("COLUMNS", None)  # which some shells export, and what is wrapped depends on
+
+# no example fails because the machine was busy, and every run has the same ones
+settings.register_profile("fercli", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fercli")
 
 # what was written outlives a process that is killed, whether it waits for the disk or not; no machine is killed here
 # (pytest -n 2 tests/test_{store,runner,crossval,atomic}.py: 109 s instead of 118); commands that start cold wait

@@ -31,6 +31,7 @@ def run(arguments, step=None, told=None):
     if child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         return child
+    status = 99
     try:
         for number in (0, 1, 2):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
@@ -42,13 +43,14 @@ def run(arguments, step=None, told=None):
             die_at(step)
         main()
     except SystemExit as end:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        status = end.code
         if told is not None:
             os.write(told, "\n".join(sys.modules).encode())
-        os._exit(end.code)
     except KeyboardInterrupt:
-        os._exit(EARLY)
+        status = EARLY
     finally:
-        os._exit(99)
+        os._exit(status)
 
 
 def warm(arguments):
@@ -90,7 +92,8 @@ class Scene:
     def __init__(self, job):
         self.arguments, self.target = job["arguments"], Path(job["target"])
         self.old = self.target.read_bytes()
-        self.status, self.seconds = finish(self.arguments)
+        ran = [finish(self.arguments) for _ in range(3)]
+        self.status, self.seconds = max(status for status, _ in ran), min(seconds for _, seconds in ran)
         self.new = self.target.read_bytes()
         self.seen = {"old": 0, "new": 0, "other": 0, "litter": 0, "broken": 0}
 

@@ -28,12 +28,13 @@ FER = module("fercli")
 ENVIRON = os.environ | {
     "PATH": f"{Path(_ADDRESS or sys.executable).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     "PYTHONPATH": str(ROOT),
+    "LC_ALL": "C.UTF-8",  # of one that is not installed bash tells on standard error
 }  # fmt: skip
 
 
 def fer(*words: object, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
     """Standard output and error of a command that ends with `status`."""
-    done = subprocess.run([*FER, *map(str, words)], cwd=ROOT, input=stdin, capture_output=True, timeout=120)
+    done = subprocess.run([*FER, *map(str, words)], cwd=ROOT, input=stdin, capture_output=True, timeout=600)
     assert done.returncode == status, done.stderr.decode()
     assert b"Traceback" not in done.stderr
     return done.stdout.decode(), done.stderr.decode()
@@ -41,4 +42,4 @@ def fer(*words: object, status: int = 0, stdin: bytes = b"") -> tuple[str, str]:
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
     """What came of a line of bash in which `fer` is the program under test."""
-    return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=ENVIRON, timeout=120)
+    return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=ENVIRON, timeout=600)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import stat
 import subprocess
 import sys
@@ -63,9 +62,16 @@ def inputs(tmp_path_factory):
     return folder
 
 
-def older_output(inputs, target):
-    """Puts a store at `target`, and gives its bytes."""
-    return Path(shutil.copy(inputs / "few.h5", target)).read_bytes()
+def older_output(command, target):
+    """Puts a store of the kind that a command writes at `target`, and gives its bytes."""
+    if command == "train":
+        write(target, kind="model", arrays={"trained_on": np.zeros((1, 16), np.uint8)})
+    elif command == "predict":
+        rows = {"probability": np.full((2, 3), 1 / 3, np.float32), "predicted": np.zeros(2, np.int16)}
+        write(target, rows, kind="predictions")
+    else:
+        write(target, samples(seed=9))
+    return target.read_bytes()
 
 
 def arguments(command, folder):
@@ -91,7 +97,7 @@ def killed(command, inputs, target, kills=KILLS, by="SIGKILL"):
 @pytest.mark.parametrize("command", WRITING)
 def test_killed_at_random_moments(tmp_path, inputs, command):
     target = tmp_path / "out.h5"
-    write(target, samples(seed=9))
+    older_output(command, target)
     seen = killed(command, inputs, target)
     assert (seen["first"], seen["last"], seen["same"], seen["left"]) == (0, 0, True, [])
     assert (seen["other"], seen["broken"]) == (0, 0)
@@ -104,7 +110,7 @@ def test_killed_at_random_moments(tmp_path, inputs, command):
 def test_interrupted_at_random_moments(tmp_path, inputs, command):
     """An interrupt also leaves no sibling, unless it comes as that is made."""
     target = tmp_path / "out.h5"
-    write(target, samples(seed=9))
+    older_output(command, target)
     seen = killed(command, inputs, target, kills=25, by="SIGINT")
     assert (seen["first"], seen["last"], seen["same"], seen["left"]) == (0, 0, True, [])
     assert (seen["other"], seen["old"] + seen["new"]) == (0, 25)
@@ -115,7 +121,7 @@ def test_interrupted_at_random_moments(tmp_path, inputs, command):
 @pytest.mark.parametrize(("command", "name"), [("split", "out.h5"), ("predict", "out.csv")])
 def test_killed_at_every_step(tmp_path, inputs, command, name):
     target = tmp_path / name
-    older_output(inputs, target)
+    older_output(command, target)
     seen = killed(command, inputs, target, kills=None)
     assert (seen["first"], seen["last"], seen["same"], seen["left"]) == (0, 0, True, [])
     assert (seen["other"], seen["litter"]) == (0, 1)
@@ -137,14 +143,17 @@ def test_an_output_is_on_the_disk_before_it_takes_its_place_and_its_folder_after
     assert seen == [(False, b"old"), (True, b"new")]
 
 
-@pytest.mark.parametrize("refused", ["chmod", "the folder's fsync"])
-def test_what_a_file_system_refuses_beside_the_bytes_loses_nothing(tmp_path, monkeypatch, refused):
-    """One without modes; a folder into which one may put files alone."""
+@pytest.mark.parametrize(
+    ("refused", "code"),
+    [("chmod", errno.EPERM), ("the folder's fsync", errno.EACCES), ("the folder's fsync", errno.EIO)],
+)
+def test_what_a_file_system_refuses_beside_the_bytes_loses_nothing(tmp_path, monkeypatch, refused, code):
+    """One without modes; a folder into which one may put files alone; one of a network that knows no folders."""
     change, opened = os.chmod, os.open
 
     def denied(path, *arguments, call, when):
         if when(path):
-            raise PermissionError(errno.EPERM, "Operation not permitted")
+            raise OSError(code, os.strerror(code))
         return call(path, *arguments)
 
     if refused == "chmod":
@@ -163,7 +172,7 @@ def test_what_a_file_system_refuses_beside_the_bytes_loses_nothing(tmp_path, mon
 @pytest.mark.parametrize("command", WRITING)
 def test_a_file_over_the_size_limit(tmp_path, inputs, command):
     target = tmp_path / "out.h5"
-    older = older_output(inputs, target)
+    older = older_output(command, target)
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
     done = fer(*arguments(command, inputs), "-q", "-o", str(target), preexec_fn=limit)
     written = f"{target}.checkpoint" if command == "train" else str(target)
@@ -181,7 +190,7 @@ def test_a_full_disk(tmp_path, inputs):
         pytest.skip("no file system may be mounted here")
     try:
         target = disk / "out.h5"
-        older = older_output(inputs, target)
+        older = older_output("split", target)
         done = fer(*arguments("split", inputs), "-q", "-o", str(target))
         assert done.stderr == (
             f"fer split: error: no space left to write {target}: free some, or choose another place with -o\n"

@@ -407,6 +407,7 @@ def test_the_cache(call, stores, tmp_path, command):
     assert re.fullmatch(
         rf"fer {command}: (\d+ rows|the model) to {re.escape(str(target))} \(\d+\.\d s\)", first.err.splitlines()[-1]
     )
+    os.utime(target, (1e9, 1e9))
     before, written = target.read_bytes(), os.stat(target).st_mtime_ns
     assert last(call(*words)) == "is up to date"
     assert last(call(*words, "--dry-run")) == "is up to date"
@@ -598,16 +599,11 @@ def test_progress_is_for_terminals(stores, tmp_path):
     assert shown == ""
 
 
-def wait_for_waiting(child):
-    """Until a command answers signals and, some time later, uses the processor no more: it waits for its input."""
-    used = None
-    while child.poll() is None:
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        answers = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1
-        before, used = used, Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        if answers and used == before:
-            return
-        time.sleep(0.7)
+def wait_for_reading(child):
+    """Until a command has read the first byte of its input, and waits for more."""
+    os.write(child.stdin.fileno(), b"x")
+    while child.poll() is None and any(fcntl.ioctl(child.stdin, termios.FIONREAD, bytes(4))):
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -620,30 +616,43 @@ def test_an_interrupt(command, number, told):
         [*COLD, command, *({"ingest": ["--files-from", "-"], "split": ["--folds", "2"]}[command])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_for_waiting(child)
+    wait_for_reading(child)
     child.send_signal(number)
-    out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (128 + number, "", f"\nfer {command}: error: {told}\n")
+    out, err = child.communicate(timeout=60)
+    status = -number if number == signal.SIGINT else 128 + number
+    assert (child.returncode, out, err) == (status, "", f"\nfer {command}: error: {told}\n")
+
+
+def test_an_interrupt_ends_the_loop_of_a_shell_too():
+    loop = f"for number in 1 2; do echo $number; {shlex.join(COLD)} split --folds 2; done; echo went on"
+    child = subprocess.Popen(
+        ["bash", "-c", loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for_reading(child)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out, err) == (-signal.SIGINT, "1\n", "\nfer split: error: interrupted\n")
 
 
 def test_two_interrupts_that_come_together_are_one():
     child = subprocess.Popen(
         [*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for_waiting(child)
+    wait_for_reading(child)
     child.send_signal(signal.SIGINT)
     time.sleep(0.005)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
-    assert (child.returncode, err) == (130, "\nfer ingest: error: interrupted\n")
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (-signal.SIGINT, "\nfer ingest: error: interrupted\n")
 
 
 def test_the_exit_code_where_nothing_can_be_told():
     with open("/dev/full", "w") as full:
         child = subprocess.Popen([*COLD, "ingest", "--files-from", "-"], stdin=subprocess.PIPE, stderr=full)
-    wait_for_waiting(child)
+    wait_for_reading(child)
     child.send_signal(signal.SIGHUP)
-    child.communicate(timeout=30)
+    child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGHUP
 
 
@@ -654,10 +663,16 @@ def test_an_interrupt_while_the_program_is_loaded(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_what_is_terminated_leaves_no_temporary_files(stores, tmp_path):
+def test_what_is_terminated_leaves_no_temporary_files(stores, tmp_path_factory):
     """Though it is told twice, as timeout does."""
+    tmp_path = tmp_path_factory.mktemp("temporary")
     env = os.environ | {"TMPDIR": str(tmp_path)}
-    words = ["eval", "-m", str(stores / "M"), str(stores / "S"), "--split", "all"]
+    with open_store(stores / "S") as few:
+        block = next(few.blocks())
+        many = write(
+            tmp_path_factory.mktemp("many") / "faces.h5", *[block] * 500, classes=few.classes, channels=few.channels
+        )
+    words = ["eval", "-m", str(stores / "M"), many, "--split", "all"]
     child = subprocess.Popen([*COLD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     while not any(tmp_path.glob("*/.*")) and child.poll() is None:  # the folder has its first file
         time.sleep(0.001)
@@ -677,6 +692,34 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
     assert shown.endswith("fer info: error: none.h5 does not exist\n")
 
 
+def test_rows_go_to_devices_and_pipes_too(stores, tmp_path):
+    words = f"predict -q -m {stores}/M --device cpu --detector none {stores}/photos"
+    done = shell(f"fer {words} -o /dev/null && fer {words} -o >(cat > {tmp_path}/piped)", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    whole = shell(f"fer {words}", tmp_path).stdout
+    wait_until(lambda: (tmp_path / "piped").read_text() == whole)
+
+
+def wait_until(reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["ingest", ""], "an input is empty, as a shell's variable that is not set leaves it: name a file or a folder"),
+        (["predict", "", "photo.png"], "an input is empty, as a shell's variable that is not set leaves it: "
+                                       "name a file or a folder"),
+    ],
+)  # fmt: skip
+def test_an_input_without_a_name(call, words, told):
+    done = call(*words)
+    assert (done.status, done.out, done.err) == (2, b"", f"fer {words[0]}: error: {told}\n")
+
+
 @pytest.mark.parametrize(
     ("line", "status", "told"),
     [
@@ -685,6 +728,8 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
                                          "send it to a file or a pipe\n"),
         ("info {S} > /dev/full", 1, "fer info: error: no space left to write standard output: free some, or choose "
                                      "another place\n"),
+        ("predict -q -m {M} --detector none {photo} > /dev/full", 1, "fer predict: error: no space left to write "
+            "standard output: free some, or choose another place with -o\n"),
         ("predict -q -m {M} {S} > /dev/full", 1, "fer predict: error: no space left to write standard output: "
                                                 "free some, or choose another place with -o\n"),
         ("info 0> {out}", 1, "fer info: error: standard input cannot be read: give it with < or a pipe\n"),
@@ -697,7 +742,7 @@ def test_a_traceback_is_shown_on_demand(stores, monkeypatch, capfdbinary):
     ],
 )  # fmt: skip
 def test_a_standard_stream_that_is_closed_or_full(stores, tmp_path, line, status, told):
-    line = line.format(S=stores / "S", M=stores / "M", out=tmp_path / "out.h5")
+    line = line.format(S=stores / "S", M=stores / "M", photo=stores / "photos" / "0.png", out=tmp_path / "out.h5")
     done = subprocess.run(["bash", "-c", f"{shlex.join(COLD)} {line}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (status, told)
 

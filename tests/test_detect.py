@@ -14,8 +14,9 @@ from fercli.ops import image, synthetic
 from fercli.ops.align import TEMPLATE
 from fercli.ops.geometry import face, overlap
 from fercli.stages.detect import DetectSpec as AnyDetectSpec
-from fercli.stages.detect import Search, chosen, weights_digest
+from fercli.stages.detect import Search, settled, weights_digest
 from fercli.stages.detect import run as run_detect
+from fercli.stages.runner import Log
 from fercli.store import open_store
 
 from .stages import run_stage, write_samples
@@ -247,7 +248,7 @@ def test_none_passes_crops_through(tmp_path) -> None:
     faces = np.random.default_rng(9).integers(0, 256, (6, 48, 48), dtype=np.uint8)
     box, score = np.full((6, 4), 7, np.float32), np.full(6, 0.5, np.float32)
     made = write_samples(tmp_path / "in.h5", faces, box=box, score=score)
-    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(detector="none", margin=0.5))
+    run_stage(run_detect, made, tmp_path / "out.h5", DetectSpec(detector="none"))
     with open_store(tmp_path / "out.h5") as out:
         assert np.array_equal(out.column("image"), faces)
         assert np.array_equal(out.column("box"), box)
@@ -339,10 +340,10 @@ def test_the_face_in_the_middle_becomes_the_row(tmp_path) -> None:
 
 def test_auto_is_mtcnn_where_its_weights_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fercli.detectors._package.available", lambda: True)
-    assert chosen(AnyDetectSpec()) == "mtcnn"
+    assert settled(AnyDetectSpec(), Log()).detector == "mtcnn"
     monkeypatch.setattr("fercli.detectors._package.available", lambda: False)
-    assert chosen(AnyDetectSpec()) == "haar"
-    assert chosen(AnyDetectSpec(detector="none")) == "none"
+    assert settled(AnyDetectSpec(), Log()).detector == "haar"
+    assert settled(AnyDetectSpec(detector="none"), Log()).detector == "none"
 
 
 @pytest.mark.parametrize("name", ["haar", "none"])
@@ -459,3 +460,13 @@ def test_yunet_reads_boxes_landmarks_and_scores(tmp_path) -> None:
         expected = (np.arange(10).reshape(5, 2) / 10 + [5, 2]) * 8
         assert np.allclose(found.landmark[0], expected, atol=0.01)
     assert len(detectors.load("yunet", 40, 0.5, str(tmp_path / "cells.onnx")).detect(picture).box) == 0
+
+
+@pytest.mark.parametrize(("flag", "setting"), [("--margin", {"margin": 0.5}), ("--min-face", {"min_face": 9}),
+                                               ("--confidence", {"confidence": 0.5})])  # fmt: skip
+def test_settings_of_a_search_where_each_photo_is_a_face(flag, setting) -> None:
+    with pytest.raises(UsageError) as caught:
+        Search(AnyDetectSpec(detector="none", **setting))
+    assert str(caught.value) == (
+        f"{flag} is about finding faces, and with --detector none each photo is one: leave it out"
+    )

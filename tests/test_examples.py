@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(*command: str | Path, status: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run([str(word) for word in command], env=ENVIRON, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([str(word) for word in command], env=ENVIRON, capture_output=True, text=True, timeout=600)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done

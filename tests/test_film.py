@@ -166,6 +166,25 @@ def test_a_run_that_fails_leaves_the_older_film(tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
+@pytest.mark.parametrize("moment", ["VideoWriter", "VideoCapture"])
+def test_an_interrupt_as_a_film_begins_or_ends_leaves_no_part_of_it(tmp_path, monkeypatch, moment):
+    clip, make = Clip("a.mp4"), getattr(cv2, moment)
+    out = films(str(tmp_path / "out.mp4"), [clip], "-", Log())
+
+    def interrupted(*arguments):
+        make(*arguments)
+        raise KeyboardInterrupt
+
+    interrupted.fourcc = cv2.VideoWriter.fourcc
+    monkeypatch.setattr(cv2, moment, interrupted)
+    if moment == "VideoCapture":
+        out.add([frame(clip, 0.0, 50)])
+    with pytest.raises(KeyboardInterrupt):
+        out.close() if moment == "VideoCapture" else out.add([frame(clip, 0.0, 50)])
+    out.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_written_of_clips_without_a_frame(tmp_path):
     clip, target = Clip("a.mp4"), tmp_path / "out.mp4"
     out = films(str(target), [clip], "-", Log())

@@ -121,7 +121,8 @@ def test_a_store_holds_answers_beside_what_is_told(place: Path, tmp_path: Path, 
 
 
 def test_eval_reports_each_head(place: Path, tmp_path: Path) -> None:
-    fer("predict", "-m", place / "model.h5", "--heads", "gender", place / "faces.h5", "-o", tmp_path / "p.h5")
+    words = ("--heads", "gender", "--precision", "float32", place / "faces.h5", "-o", tmp_path / "p.h5")
+    fer("predict", "-m", place / "model.h5", *words)
     told = json.loads(fer("eval", tmp_path / "p.h5", "--split", "test", "--json")[0])
     with open_store(tmp_path / "p.h5", "predictions") as found:
         test = found.column("split") == 2

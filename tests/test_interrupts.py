@@ -2,12 +2,13 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from fercli import interrupts
-from fercli.interrupts import Ended, answered, held
+from fercli.interrupts import Ended, answered, held, noted
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
@@ -80,6 +81,7 @@ def test_a_write_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
     @held()
     def fill() -> None:
+        os.write(writing, b"\0")
         signal.raise_signal(signal.SIGTERM)
         while True:
             os.write(writing, bytes(65536))
@@ -90,3 +92,46 @@ def test_a_write_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert os.read(reading, 1) == b"\0"
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_noted_where_work_has_no_other_end(number: int, clock: list[float]) -> None:
+    with answered():
+        with noted() as ended:
+            assert not ended()
+            signal.raise_signal(number)
+            assert ended()
+            clock[0] += 0.2
+            signal.raise_signal(number)  # a key that was hit twice
+        signal.raise_signal(number)  # three times, while what was made is closed
+        clock[0] += 2
+        with pytest.raises(Ended):
+            signal.raise_signal(number)
+
+
+def test_a_second_interrupt_is_answered_before_the_first_was_told(clock: list[float]) -> None:
+    """As that of one who sees that no frame comes."""
+    with answered(), noted():
+        signal.raise_signal(signal.SIGINT)
+        clock[0] += 0.5
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_nothing_is_noted_beside_the_main_thread() -> None:
+    told = []
+
+    def work() -> None:
+        with noted() as ended:
+            told.append(ended())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == [False]
+
+
+def test_no_alarm_is_left_behind_a_signal_that_was_held() -> None:
+    with answered(), pytest.raises(Ended), held():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

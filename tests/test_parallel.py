@@ -1,5 +1,7 @@
 """Items made ahead of time: in order, few at a time, and no thread is left behind; and how many threads there are."""
 
+import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from itertools import count
 import pytest
 
 from fercli.ops import parallel
-from fercli.ops.parallel import buffered
+from fercli.ops.parallel import buffered, ordered_map
 
 #: Interrupts its own main thread, again and again, while that takes items which other threads make.
 INTERRUPTED = """
@@ -58,9 +60,9 @@ print(threading.active_count())
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     yield
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 def test_items_come_in_order():
@@ -95,6 +97,38 @@ def test_an_error_comes_after_the_items_before_it():
         next(items)
 
 
+@pytest.mark.parametrize("make", [ordered_map, lambda function, items: buffered(map(function, items), 1)])
+def test_an_error_that_was_told_holds_nothing_any_more(make):
+    """Not what the callers had under way either, whose threads would stay."""
+
+    def work() -> None:
+        other = buffered(count(), 2)
+        next(other)
+        list(make(lambda _: 1 / 0, [1]))
+
+    before = set(threading.enumerate())
+    gc.disable()  # which would free it some time later
+    try:
+        with contextlib.suppress(ZeroDivisionError):
+            work()
+        assert not set(threading.enumerate()) - before
+    finally:
+        gc.enable()
+
+
+def test_an_error_of_what_closes_the_items_comes_too():
+    class Broken:
+        def __iter__(self) -> Iterator[int]:
+            return iter([1, 2])
+
+        def close(self) -> None:
+            raise OSError("cannot be closed")
+
+    got = []
+    with pytest.raises(OSError, match=r"^cannot be closed$"):
+        got.extend(buffered(Broken(), 5))
+
+
 def test_who_stops_early_closes_what_makes_the_items():
     closed = threading.Event()
 
@@ -120,7 +154,7 @@ def test_the_latest_items_take_the_place_of_those_that_wait():
     items = buffered(live(), 3, latest=True)
     first = next(items)
     assert all_made.wait(10)  # though nobody takes them
-    assert [first, *items] in ([97, 98, 99], [first, 97, 98, 99])
+    assert [first, *items] in ([97, 98, 99], [first, 97, 98, 99], [first, 98, 99])
 
 
 @pytest.mark.parametrize("name", ["buffered", "nested", "latest", "ordered_map"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from fercli.errors import DataError
 from fercli.layouts import open_source
 from fercli.stages import labelling, predict
+from fercli.stages.detect import DetectSpec
 from fercli.stages.outputs import OutputSpec
 from fercli.stages.runner import Log
 from fercli.store import concatenate, create_store, objects, open_store
 
 from .program import fer
 from .stages import Disturb
+from .stores import entry
 
 
 def rows(text: str) -> list[dict]:
@@ -45,6 +48,46 @@ def place(tmp_path_factory) -> Path:
     cv2.imwrite(str(place / "photos" / "empty.png"), np.full((90, 120), 128, np.uint8))
     (place / "photos" / "torn.jpg").write_bytes((place / "photos" / "0.jpg").read_bytes()[:500])
     return place
+
+
+def test_a_list_is_no_photo(place, tmp_path):
+    (tmp_path / "photos.csv").write_text("path,label\na.jpg,happy\n")
+    text, _ = fer("predict", "-m", place / "model.h5", tmp_path / "photos.csv", status=4)
+    assert rows(text)[0]["error"] == (
+        "it is no photo: a list of paths is read with --files-from, a labelled data set by fer ingest"
+    )
+
+
+def test_what_auto_came_to_is_told(place, tmp_path):
+    for precision in ("auto", "float32"):
+        words = ("-m", place / "model.h5", "--device", "cpu", "--precision", precision, place / "faces.h5", "--json")
+        summary = json.loads(fer("predict", *words, "-o", tmp_path / f"{precision}.h5")[1])
+        assert summary["device"] == "cpu"
+        assert summary["precision"] in (("float32",) if precision == "float32" else ("float32", "bfloat16"))
+        with open_store(tmp_path / f"{precision}.h5", "predictions") as found:
+            last = found.provenance[-1]
+        assert (last["device"], last["precision"]) == (summary["device"], summary["precision"])
+        told, _ = fer("info", tmp_path / f"{precision}.h5")
+        assert f"then        fer predict (70 rows, in {summary['precision']} on cpu, version " in told
+    trained, _ = fer("info", place / "model.h5")
+    assert re.search(r"^then +fer train \(in (float32|bfloat16) on (cpu|cuda), version ", trained, re.MULTILINE)
+
+
+def test_photos_that_are_faces_need_no_landmarks_of_a_model_of_aligned_ones(place, tmp_path):
+    with open_store(place / "faces.h5") as src, create_store(tmp_path / "aligned.h5") as dst:
+        dst.start("samples", src.classes, src.channels)
+        dst.append(concatenate(src.blocks()))
+        spec = DetectSpec(detector="mtcnn", align=True, margin=0.3).as_dict()
+        dst.document("provenance", [*src.provenance, entry("detect", spec=spec)])
+    fer("train", "--epochs", "1", tmp_path / "aligned.h5", "-o", tmp_path / "m.h5")
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((48, 48), 128, np.uint8))
+    text, _ = fer("predict", "-m", tmp_path / "m.h5", "--detector", "none", tmp_path / "face.png")
+    assert rows(text)[0]["status"] == "ok"
+    _, told = fer("predict", "-m", tmp_path / "m.h5", "--detector", "haar", tmp_path / "face.png", status=2)
+    assert told == (
+        "fer predict: error: the model was trained on faces turned upright by eyes, nose and mouth, which haar does "
+        "not tell: type fer predict with --detector mtcnn or --detector yunet, or with --no-align\n"
+    )
 
 
 def test_a_folder_of_photos(place):
@@ -255,10 +298,10 @@ def test_an_error_leaves_no_thread_that_reads_ahead(tmp_path, monkeypatch, ahead
     predictor = predict.Predictor.load(model_path("default"), predict.PredictSpec())
     monkeypatch.setattr(Model, "answers", Mock(side_effect=DataError("no answer")))
     monkeypatch.setitem(predict._AHEAD, predictor.model.device.type, ahead)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with open_store(tmp_path / "faces.h5") as src, pytest.raises(DataError, match=r"^no answer$") as caught:
         list(predictor.over_store(src, Log()))
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
     assert caught.tb  # which still holds all that was under way
 
 

@@ -1,5 +1,6 @@
 """The README's code runs as printed, and names only commands and options that exist."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -41,6 +42,17 @@ def test_install_blocks_are_those_of_ci():
     assert "pip install --quiet . && examples/quickstart.sh" in ci
     assert second == "pip install '.[test]' && python -m pytest -n 2"
     assert "pip install --quiet '.[test]' && python -m pytest -n 2" in ci
+
+
+def test_benchmarks_are_printed_with_what_they_take():
+    documents = [ROOT / "fercli" / "weights" / "MODEL_CARD.md", *ROOT.glob("examples/**/*.md"), ROOT / "README.md"]
+    text = "\n".join(path.read_text() for path in documents)
+    printed = re.findall(r"`python\s+-m\s+tests\.benchmarks\.([^`]+)`", text)
+    assert len(printed) > 20
+    for name, *words in map(str.split, printed):
+        usage = ast.get_docstring(ast.parse((ROOT / "tests" / "benchmarks" / f"{name}.py").read_text()))
+        taken = re.search(rf"^ *python -m tests\.benchmarks\.{name}\b(.*)$", usage, re.MULTILINE)[1]
+        assert len(taken.partition("[")[0].split()) <= len(words) <= len(taken.split()), (name, words)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

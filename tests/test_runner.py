@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
+import h5py
 import numpy as np
 import pytest
 
@@ -122,6 +123,23 @@ def test_the_name_of_an_input_does_not_matter(source, target, tmp_path):
     moved = str(tmp_path / "moved.h5")
     os.rename(source, moved)
     assert run(work, moved, target).up_to_date
+
+
+@pytest.mark.parametrize(
+    ("there", "told"), [("model", "holds model, which fer shift does not write"), ("foreign", "is no store")]
+)
+def test_what_the_stage_does_not_write_is_replaced_by_force_alone(source, target, there, told):
+    if there == "model":
+        write(target, kind="model", arrays={"trained_on": np.zeros((1, 16), np.uint8)})
+    else:
+        with h5py.File(target, "w") as other:
+            other["weights"] = np.zeros(9)
+    before = Path(target).read_bytes()
+    with pytest.raises(UsageError) as caught:
+        run(Counted(), source, target)
+    assert str(caught.value) == f"{target} is there and {told}: name another file with -o, or add --force"
+    assert Path(target).read_bytes() == before
+    assert run(Counted(), source, target, force=True).rows == 6
 
 
 @pytest.mark.parametrize("there", [b"", "truncated", "no provenance"])

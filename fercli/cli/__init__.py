@@ -117,6 +117,9 @@ def end(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
             stream.flush()
+    if status == 128 + signal.SIGINT:  # a shell ends a loop only where the interrupt ended the program itself
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit(status)
 
 
@@ -143,13 +146,15 @@ def _status(console: Console) -> int:
         _check_folder()
         ranks.join(give_up)
         status = fer.main(prog_name="fer", standalone_mode=False, obj=console)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
+            drop_output()
         ranks.leave()
         return status if isinstance(status, int) else 0
-    except BrokenPipeError:  # as in `invoke`, of what was left in the buffer
-        drop_output()
-        return 0
     except (KeyboardInterrupt, click.Abort) as error:
+        for number in interrupts.ENDING:  # nothing is left that one more could end
+            signal.signal(number, signal.SIG_IGN)
         drop_output()  # what nobody has read till now
         number = getattr(error.__cause__ or error, "number", signal.SIGINT)  # an Abort comes of what came
         console.error("interrupted" if number == signal.SIGINT else "terminated")
@@ -164,6 +169,10 @@ def _status(console: Console) -> int:
         console.verdict(str(error))
         return error.exit_code
     except FerError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # the error tells of it, and Python would once more
+            drop_output()
         return _told(console, error, str(error), error.exit_code)
     except MemoryError as error:
         return _told(console, error, "out of memory: pass fewer or smaller inputs", 1)

@@ -22,4 +22,4 @@ def command(**arguments: Any) -> None:
       fer augment --rotation 15 --horizontal-flip faces.h5 -o more.h5
       fer augment --online --rotation 15 faces.h5 | fer train -o model.h5
     """
-    run_stage(Stage("augment", run), AugmentSpec, arguments)
+    run_stage(Stage("augment", run), options.given(AugmentSpec, arguments), arguments)

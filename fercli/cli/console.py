@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 import time
 from typing import Any
 
@@ -55,6 +56,7 @@ class Console:
         if sys.stderr.isatty() and ranks.writes() and not (self.quiet or self.machine):
             from tqdm import tqdm
 
+            tqdm.set_lock(threading.RLock())  # its own is one of processes, which a quick end would leak
             self._bar = tqdm(total=rows, unit=" rows", desc=self._command, leave=False, dynamic_ncols=True)
 
     def advance(self, rows: int) -> None:

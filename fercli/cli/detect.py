@@ -4,10 +4,9 @@ from typing import Any
 
 import click
 
-from ..detectors import best
 from ..layouts.video import is_clip
 from ..stages import runner, video
-from ..stages.detect import AUTO, DetectSpec, run, weights_digest
+from ..stages.detect import DetectSpec, run, settled, weights_digest
 from ..stages.opening import expanded
 from ..stages.runner import Stage
 from . import options
@@ -29,15 +28,12 @@ def command(**arguments: Any) -> None:
       fer detect --detector none --size 48 crops.h5 -o faces.h5
     """
     console = click.get_current_context().find_object(Console)
-    if arguments["detector"] in (None, AUTO):  # by its name in the provenance, so that another one makes OUT anew
-        arguments["detector"] = best()
-        console.note(f"faces are found with {arguments['detector']}")
+    spec = settled(options.given(DetectSpec, arguments), runner.Log(interface=console))
     arguments["inputs"] = tuple(expanded(arguments["inputs"]))
     if not any(map(is_clip, arguments["inputs"])):
-        run_stage(Stage("detect", run, named=weights_digest), DetectSpec, arguments)
+        run_stage(Stage("detect", run, named=weights_digest), spec, arguments)
         return
     clips = video.clips_of(arguments["inputs"])
-    spec = options.given(DetectSpec, arguments)
     runner.check_output((*arguments["inputs"], *spec.files), arguments["output"])
     outcome = runner.run(
         Stage("detect", video.detect_clips),

@@ -29,8 +29,9 @@ def command(model: str, output: str, force: bool, dry_run: bool, **arguments: An
     MODEL is a store made by fer train, or one that comes with fercli: default, or fast.
 
     Classes, channels, size, normalisation and how the model was made are in the file's metadata. An ONNX file takes any
-    number of faces at once; it is run in ONNX Runtime, and written only if it answers as the model does. What fer
-    gradients makes of a face is not in the file: the second input of a hybrid model is its HOG features.
+    number of faces at once; where ONNX Runtime is installed it is run there, and written only if it answers as the
+    model does. What fer gradients makes of a face is not in the file: the second input of a hybrid model is its HOG
+    features.
 
     \b
       fer export model.h5 -o model.onnx

@@ -19,4 +19,4 @@ def command(**arguments: Any) -> None:
       fer gradients faces.h5 -o gradients.h5
       fer gradients --hog faces.h5 -o hog.h5
     """
-    run_stage(Stage("gradients", run), GradientsSpec, arguments)
+    run_stage(Stage("gradients", run), options.given(GradientsSpec, arguments), arguments)

@@ -130,6 +130,7 @@ def _chain(provenance: list[dict[str, Any]]) -> list[str]:
         head = "made by" if place == 0 else "then"
         rows = [counted(entry["rows"], "row")] if entry["stage"] != "train" else []
         failed = [f"{entry['failed']:,} failed"] if entry["failed"] else []
-        facts = ", ".join([*rows, *failed, f"version {entry['version']}"])
+        how = [f"in {entry['precision']} on {entry.get('device')}"] if "precision" in entry else []
+        facts = ", ".join([*rows, *failed, *how, f"version {entry['version']}"])
         lines.append(printable(f"{head:<12}fer {entry['stage']} ({facts}) {settings}".rstrip()))
     return lines

@@ -15,7 +15,7 @@ _LAYOUTS = "\b\nLayouts:\n" + "\n".join(f"  {name:<10}  {get(name).TITLE}" for n
 
 
 @click.command("ingest", epilog=_LAYOUTS)
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...", shell_complete=options.files)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...", shell_complete=options.files, callback=options.all_named)
 @options.files_from
 @options.null
 @options.run(IngestSpec)

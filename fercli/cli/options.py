@@ -73,7 +73,14 @@ class Choice(click.Choice):
         return super().convert(value, param, ctx)
 
 
-inputs = click.argument("inputs", nargs=-1, metavar="[IN]...", shell_complete=files)
+def all_named(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The inputs. Raises UsageError for one without a name, which else would be said to be missing."""
+    if "" in values:
+        raise UsageError("an input is empty, as a shell's variable that is not set leaves it: name a file or a folder")
+    return values
+
+
+inputs = click.argument("inputs", nargs=-1, metavar="[IN]...", shell_complete=files, callback=all_named)
 output = click.option(
     "-o", "--output", default="-", metavar="OUT", shell_complete=files, callback=a_file,
     help="Store to write. [default: standard output]",

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import models
-from ..errors import SOME_ROWS_FAILED, FerError, UsageError
+from ..errors import SOME_ROWS_FAILED, DataError, FerError, UsageError
 from ..recipes import pipeline, recipe
 from ..store import temporary_folder
 from ..text import printable
@@ -189,6 +189,10 @@ def _carry_out(steps: Sequence[pipeline.Step]) -> bool:
             if end.exit_code != SOME_ROWS_FAILED:
                 raise
             failed = True
+        except (DataError, UsageError):
+            told = f"this was {step.line}; its settings go into fer recipe run as --set {step.command}.NAME=VALUE"
+            click.get_current_context().find_object(Console).note(told)
+            raise
     return failed
 
 

@@ -19,4 +19,4 @@ def command(**arguments: Any) -> None:
       fer split --train 0.8 --val 0.1 --test 0.1 faces.h5 -o split.h5
       fer split --folds 10 --by subject faces.h5 -o folds.h5
     """
-    run_stage(Stage("split", run), SplitSpec, arguments)
+    run_stage(Stage("split", run), options.given(SplitSpec, arguments), arguments)

@@ -9,21 +9,17 @@ from ..spec import Spec
 from ..stages.runner import Log, Outcome, Stage, run_on_stores
 from ..text import counted
 from .console import Console
-from .options import given
 
 
-def run_stage(stage: Stage, spec: type[Spec], arguments: dict[str, Any], recipe: dict[str, Any] | None = None) -> None:
-    """Runs a stage over the stores named on the command line, with what `options.stage` parsed.
-
-    `recipe` has the settings that take the place of the defaults.
-    """
+def run_stage(stage: Stage, spec: Spec, arguments: dict[str, Any]) -> None:
+    """Runs a stage over the stores named on the command line, with what else `options.stage` parsed."""
     console = click.get_current_context().find_object(Console)
     log = Log(arguments["on_error"], console)
     outcome = run_on_stores(
         stage,
         arguments["inputs"] or ("-",),
         arguments["output"],
-        given(spec, arguments, recipe),
+        spec,
         log,
         force=arguments["force"],
         dry_run=arguments["dry_run"],

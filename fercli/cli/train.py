@@ -52,13 +52,13 @@ def command(recipe: str | None, resume: bool, **arguments: Any) -> None:
     """
     checkpoint = Checkpoint.beside(arguments["output"], resume, arguments["force"])
     loaded = load(recipe) if recipe else None
-    settings = loaded.settings("train") if loaded else None
-    spec = options.given(TrainSpec, arguments, settings)
+    spec = options.given(TrainSpec, arguments, loaded.settings("train") if loaded else None)
     work = crossval if spec.fold is not None else search if spec.search else train
     tidies = checkpoint and ranks.writes() and not arguments["dry_run"]
     if tidies:
         checkpoint.remove_orphans()
-    run_stage(train.stage(checkpoint, partial(_run, work.run, loaded)), TrainSpec, arguments, settings)
+    writes = "model" if spec.fold is None else "predictions"
+    run_stage(train.stage(checkpoint, partial(_run, work.run, loaded), writes), spec, arguments)
     if tidies:
         checkpoint.remove()
 

@@ -109,6 +109,6 @@ def _cascade(name: str) -> cv2.CascadeClassifier:
     made = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_{name}.xml")
     if made.empty():
         raise DataError(
-            f"OpenCV {cv2.__version__} brings no Haar cascades: pip install 'opencv-contrib-python-headless>=4.10,<5'"
+            f"OpenCV {cv2.__version__} brings no Haar cascades: pip install 'opencv-python-headless>=4.12,<5'"
         )
     return made

@@ -63,6 +63,7 @@ class Model:
     trained_on: np.ndarray  # (M, 16) uint8, digests of the pictures it was trained on
     provenance: list[dict[str, Any]]  # of the model: the stages that made its training data, and fer train
     heads: tuple[Head, ...] = ()
+    dtype: torch.dtype = torch.float32  # in which it computes, as far as it can
 
     @property
     def device(self) -> torch.device:
@@ -157,6 +158,7 @@ def load(src: Reader, device: torch.device, dtype: torch.dtype = torch.float32, 
         trained_on,
         src.provenance,
         asked,
+        dtype,
     )
 
 

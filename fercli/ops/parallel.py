@@ -6,6 +6,7 @@ conditions and futures are, locked forever, and whoever waits for it.
 
 import contextlib
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -56,8 +57,8 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
 
     def work() -> None:
         while (task := given.get()) is not None:
-            item, answer = task
-            answer.put(_try(function, item))
+            task[1].put(_try(function, task[0]))
+            del task  # while it waits for the next
 
     try:
         for item in items:
@@ -126,7 +127,7 @@ def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Generator[
         room.put(None)
         _join([maker])
     if errors:
-        raise errors[0]
+        raise errors.pop()
 
 
 def _try(function: Callable[[T], R], item: T) -> _Tried[R]:
@@ -138,9 +139,12 @@ def _try(function: Callable[[T], R], item: T) -> _Tried[R]:
 
 def _result(answer: SimpleQueue[_Tried[R]]) -> R:
     result, error = answer.get()
-    if error is not None:
-        raise error
-    return result
+    try:
+        if error is not None:
+            raise error
+        return result
+    finally:
+        del error  # whose traceback holds this frame, and all before it that should end
 
 
 def _thread(work: Callable[[], None]) -> threading.Thread:
@@ -154,5 +158,6 @@ def _start(thread: threading.Thread) -> None:
 
 def _join(threads: Iterable[threading.Thread]) -> None:
     for thread in threads:
-        if thread.ident is not None:  # an interrupt may have come before it was started
-            thread.join()
+        if thread.ident is None or thread is threading.current_thread() or sys.is_finalizing():
+            continue  # an interrupt came before it was started; or it frees a caller that was forgotten; or cannot run
+        thread.join()

@@ -16,7 +16,7 @@ from ..text import counted
 from .predict import Predictor, PredictSpec
 from .runner import Log
 from .several import Several, several
-from .train import Checkpoint, TrainSpec
+from .train import Checkpoint, TrainSpec, computed
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -37,6 +37,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     }  # all, before the work begins
     if not spec.holdout:
         log.note("no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out")
+    log.facts |= computed(spec)
     if spec.half:
         log.note("--half is for a model, and --fold keeps none")
     with several(src, spec, checkpoint, log) as trainings:

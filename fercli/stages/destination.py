@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ..errors import FerError
-from ..store import replacing, to_stdout
+from ..store import disk_errors, replacing, to_stdout, write_all
 from ..text import counted
-from .runner import Log, Outcome
+from .runner import Log, Outcome, is_sink
 
 #: What may end a run early and leave the rows so far as they are; of a store an error may say that it has changed.
 ENDS = (KeyboardInterrupt, FerError)
@@ -28,7 +29,7 @@ def early_end_told(
         yield
     except ends as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        if (resume or output != "-") and (outcome.rows or interrupted):
+        if (resume or not (output == "-" or is_sink(output))) and (outcome.rows or interrupted):
             told = _told(output, resume, can_go_on, counted(outcome.rows, "row"), free)
             log.note(f"{'interrupted' if interrupted else 'ended early'}: {told}")
         raise
@@ -51,13 +52,17 @@ def _told(output: str, resume: str | None, can_go_on: bool, rows: str, free: boo
 def destination(
     output: str, ends: tuple[type[BaseException], ...], outcome: Outcome
 ) -> Iterator[Callable[[bytes], None]]:
-    """What writes lines to a file, or at once to standard output.
+    """What writes lines to a file, or at once to standard output, a device or a pipe.
 
     The file takes its place when all is done. Where something of `ends` ends the run, it does so with the rows so far,
     if that replaces nothing.
     """
     if output == "-":
         yield to_stdout
+        return
+    if is_sink(output):
+        with disk_errors(output), open(output, "wb", buffering=0) as sink:
+            yield partial(write_all, sink)
         return
     free, end = _is_free(output), None
     with replacing(Path(output)) as part, open(part, "wb") as file:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..ops.align import aligned
 from ..ops.geometry import face, overlap
 from ..ops.image import decode, digests_of, to_gray
 from ..ops.parallel import ordered_map
-from ..spec import Spec, option
+from ..spec import Spec, flag_of, option
 from ..store import Block, Reader, Writer, file_digest, take
 from ..text import counted
 from .dense import GRADIENTS
@@ -62,6 +62,9 @@ class SearchSpec(Spec):
     device: str = option(AUTO, "Where mtcnn computes.", choices=(AUTO, "cpu", "cuda"))
 
 
+S = TypeVar("S", bound=SearchSpec)
+
+
 @dataclass(frozen=True)
 class DetectSpec(SearchSpec):
     """Settings of `fer detect`."""
@@ -94,16 +97,22 @@ class Search:
     """Finds and crops the faces of a photo; safe in threads, each of which gets a detector of its own."""
 
     def __init__(self, spec: DetectSpec) -> None:
-        """Raises UsageError: a detector without landmarks to align by, `--weights` for one that takes none, or a GPU
-        that is not there.
+        """Raises UsageError: a detector without landmarks to align by, `--weights` for one that takes none, settings of
+        a search where each photo is a face, or a GPU that is not there.
         """
-        self.spec = replace(spec, detector=chosen(spec))
+        self.spec = replace(spec, detector=detectors.best()) if spec.detector == AUTO else spec
         self._own = threading.local()
         self._device, self._errors = _device(self.spec)
         with self._errors():
             detector = self._detector()
         self.whole = not detector.takes_margin  # every photo is a face
         self.has_landmarks = detector.has_landmarks
+        for name in ("margin", "min_face", "confidence"):
+            if self.whole and getattr(spec, name) != getattr(DetectSpec, name):
+                raise UsageError(
+                    f"{flag_of(name)} is about finding faces, and with --detector {self.spec.detector} each photo is "
+                    f"one: leave it out"
+                )
         if spec.align and not self.has_landmarks:
             raise UsageError(
                 f"--align needs eyes, nose and mouth, which the detector {self.spec.detector} does not tell: "
@@ -193,9 +202,14 @@ def _device(spec: DetectSpec) -> tuple[str, Callable[[], AbstractContextManager]
     return str(choose_device(spec.device)), device_errors
 
 
-def chosen(spec: SearchSpec) -> str:
-    """The detector that a search uses: of `auto` the one that finds more true faces and fewer false ones."""
-    return detectors.best() if spec.detector == AUTO else spec.detector
+def settled(spec: S, log: Log) -> S:
+    """The settings with `auto` replaced, which is noted, by the detector that finds more true faces and fewer false
+    ones: by its name in the provenance another one makes an output anew.
+    """
+    if spec.detector != AUTO:
+        return spec
+    log.note(f"faces are found with {detectors.best()}")
+    return replace(spec, detector=detectors.best())
 
 
 def weights_digest(spec: SearchSpec) -> list[str]:

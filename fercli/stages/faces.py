@@ -164,7 +164,7 @@ def photos_in(sources: Sequence[Source]) -> Iterator[Photo]:
         for name in source.names():
             called = name if source.flat else source.path
             path = called if os.path.isfile(called) else ""
-            read = _no_photo if is_video(called) else partial(source.read, name)
+            read = partial(_no_photo, called) if is_video(called) or _is_list(called) else partial(source.read, name)
             yield Photo(called, read, {}, unique(relative(called), called), path)
 
 
@@ -195,8 +195,15 @@ def _unlisted(reason: str) -> bytes:
     raise DataError(f"it is a folder that cannot be listed: {reason}")
 
 
-def _no_photo() -> bytes:
-    raise DataError("it is a video: name it as IN")
+def _is_list(name: str) -> bool:
+    """Whether a file's name says that it lists photos, or is a table of them."""
+    return name.lower().endswith((".csv", ".tsv", ".txt"))
+
+
+def _no_photo(name: str) -> bytes:
+    if is_video(name):
+        raise DataError("it is a video: name it as IN")
+    raise DataError("it is no photo: a list of paths is read with --files-from, a labelled data set by fer ingest")
 
 
 def relative(path: str) -> str:

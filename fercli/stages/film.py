@@ -132,6 +132,7 @@ class Films(_Frames):
         super().__init__(clips)
         self._targets = targets
         self._writer: cv2.VideoWriter | None = None
+        self._part: Path | None = None  # what is written, until it is in its place
         self._done: list[Path] = []
 
     def close(self) -> str:
@@ -145,7 +146,9 @@ class Films(_Frames):
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+        if self._part is not None:
             self._part.unlink(missing_ok=True)
+            self._part = None
 
     def _begin(self, picture: np.ndarray) -> None:
         self._finish()
@@ -174,9 +177,9 @@ class Films(_Frames):
         whole = last >= 0 and found.set(cv2.CAP_PROP_POS_FRAMES, last) and found.read()[0]
         found.release()
         if not whole:
-            self._part.unlink(missing_ok=True)
             raise DataError(f"{self._target} could not be written whole: free some space, or name another {FLAG}")
         os.replace(self._part, self._target)
+        self._part = None
         self._done.append(self._target)
 
 

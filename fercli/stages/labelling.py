@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 
 import numpy as np
@@ -58,13 +58,14 @@ def write_rows(
     with early_end_told(output, wanted.resume, can_go_on, ends, outcome, log), ExitStack() as stack:
         write = None if wanted.resume else stack.enter_context(destination(output, ends, outcome))
         predictor = Predictor.load(model, spec)
+        log.facts |= predictor.computed
         others, file = _others(src, output, wanted, predictor, log, force), None
         for other in others:
             stack.callback(other.stop)
         if wanted.resume:
             file = Appended(wanted.resume, form, predictor.classes, predictor.heads, _are_clips(src))
             write = stack.enter_context(file).append
-        batches = _batches(src, wanted, predictor, file, others, log)
+        batches = stack.enter_context(closing(_batches(src, wanted, predictor, file, others, log)))
         if others:
             write = while_read(write, log)
         text = text_of(form, predictor.classes, file is not None and file.begun, predictor.heads)

@@ -22,7 +22,7 @@ from ..store.schema import ATTRIBUTE_PREFIX
 from ..text import counted
 from .answering import Answering, withhold
 from .dense import pieces
-from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, weights_digest
+from .detect import AUTO, KEEP, DetectSpec, Search, SearchSpec, settled, weights_digest
 from .faces import PHOTOS, Photo, label_photos, photos_in, photos_of
 from .fitting import channels_of, check_fit, past, translated
 from .runner import Log, Outcome, Stage, run
@@ -93,9 +93,8 @@ def store(
     dry_run: bool = False,
 ) -> Outcome:
     """Writes a store of predictions for the rows of a store, or for photos, in the classes of the model."""
-    if spec.detector == AUTO and (not isinstance(src, Reader) or searches(src, spec)):
-        spec = replace(spec, detector=detectors.best())  # by its name, so that another one makes the store anew
-        log.note(f"faces are found with {spec.detector}")
+    if not isinstance(src, Reader) or searches(src, spec):
+        spec = settled(spec, log)
     with open_store(model, "model") as found:  # to the end: what answers is what the digest is of
 
         def digests() -> list[str]:
@@ -104,6 +103,7 @@ def store(
 
         def stage(src: Reader | Sequence[Source], dst: Writer, spec: PredictSpec, log: Log) -> None:
             predictor = Predictor.of(found, spec)
+            log.facts |= predictor.computed
             dst.start("predictions", predictor.classes)
             for block in predictions(src, predictor, log):
                 dst.append(block)
@@ -113,8 +113,9 @@ def store(
 
         chain = src.provenance if isinstance(src, Reader) else ()
         return run(
-            Stage("predict", stage), src, output, spec, log, digests=digests, chain=chain, force=force, dry_run=dry_run
-        )
+            Stage("predict", stage, writes="predictions"), src, output, spec, log,
+            digests=digests, chain=chain, force=force, dry_run=dry_run,
+        )  # fmt: skip
 
 
 def searches(src: Reader, spec: PredictSpec) -> bool:
@@ -179,6 +180,13 @@ class Predictor:
         if spec.precision == "float32":
             compute_exactly()
         return cls(load(src, device, dtype, spec.heads), spec)
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """Where it computes, and in which arithmetic."""
+        from ..learn.device import precision_name
+
+        return {"device": self._kind, "precision": precision_name(self.model.dtype)}
 
     @property
     def _kind(self) -> str:
@@ -263,17 +271,22 @@ class Predictor:
 
     def _search(self, log: Log) -> Search:
         """Finds faces and crops them as those that the model was trained on; notes what `auto` came to."""
-        spec, size = self.spec, self.model.card.size
+        spec, size = settled(self.spec, log), self.model.card.size
         cropped = next(past(self.model.provenance, "detect", DetectSpec), DetectSpec(size=size))
         resized = next(channels_of(self.model.provenance), None)
+        detector = detectors.find(spec.detector)
+        if not detector.takes_margin:  # the photos are faces, cropped by whoever gives them
+            cropped = replace(cropped, align=DetectSpec.align, margin=DetectSpec.margin)
+        elif spec.align is None and cropped.align and not detector.has_landmarks:
+            raise UsageError(
+                f"the model was trained on faces turned upright by eyes, nose and mouth, which {spec.detector} does "
+                f"not tell: type fer predict with --detector mtcnn or --detector yunet, or with --no-align"
+            )
         asked = {field.name: getattr(spec, field.name) for field in SearchSpec.fields()}
         for name in ("align", "margin"):
             asked[name] = getattr(cropped, name) if asked[name] is None else asked[name]
         size = cropped.size if resized and resized.size == size else size  # as then, with what is lost by it
-        search = Search(DetectSpec(**asked, size=size))
-        if spec.detector == AUTO:
-            log.note(f"faces are found with {search.spec.detector}")
-        return search
+        return Search(DetectSpec(**asked, size=size))
 
     def _rows(self, src: Reader) -> np.ndarray | None:
         """Row numbers of the split asked for; None for all."""

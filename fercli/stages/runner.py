@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,14 @@ from .. import __version__
 from ..errors import DataError, UsageError
 from ..learn import ranks
 from ..spec import Spec
-from ..store import Block, Writer, check_stdout, check_writable, create_store, is_store, open_store, opened
+from ..store import Block, Foreign, Writer, check_stdout, check_writable, create_store, open_store
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+#: The facts of a run with a network that its output tells too: what `auto` came to on that machine.
+_COMPUTED = ("device", "precision")
 
 
 class Interface(Protocol):
@@ -94,11 +99,14 @@ class Nowhere:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: its name, its function, the kind of store that it reads, and the digests of files its settings name."""
+    """A stage: its name, its function, the kinds of store that it reads and writes, and the digests of files its
+    settings name.
+    """
 
     name: str
     run: Callable[[Any, Writer, Any, Log], None]
     reads: str = "samples"
+    writes: str = "samples"
     named: Callable[[Any], Sequence[str]] = lambda spec: ()
 
 
@@ -163,7 +171,7 @@ def run(
         outcome.up_to_date = True
         return outcome
     if not force and output != "-":
-        _check_replaced(output)
+        _check_replaced(output, stage)
     if dry_run:
         outcome.dry_run = True
         return outcome
@@ -175,6 +183,7 @@ def run(
         if not writer.kind:
             raise DataError(f"fer {stage.name} found no rows to write")
         entry = provenance_entry(stage.name, spec, digests(), writer.rows, log.failures)
+        entry |= {name: log.facts[name] for name in _COMPUTED if name in log.facts}
         writer.document("provenance", [*chain, entry])
         outcome.rows = writer.rows
     outcome.failures, outcome.facts = log.failures, log.facts
@@ -225,7 +234,7 @@ def check_files(names: Sequence[str | None]) -> None:
 
 def check_output(inputs: Sequence[str | None], output: str, binary: bool = True) -> None:
     """Raises before any work: an output that is also an input, that is named as a photo or a video is, that cannot be
-    written, or a terminal for a store.
+    written, or a terminal for a store. What is not `binary` may go to a device or a pipe too.
     """
     from ..layouts.files import is_image
     from ..layouts.video import is_video
@@ -233,6 +242,8 @@ def check_output(inputs: Sequence[str | None], output: str, binary: bool = True)
     if output == "-":
         if binary:
             check_stdout()
+        return
+    if is_sink(output) and not binary:
         return
     for name in inputs:
         if name not in (None, "-") and are_one(name, output):
@@ -244,12 +255,31 @@ def check_output(inputs: Sequence[str | None], output: str, binary: bool = True)
     check_writable(Path(output))
 
 
-def _check_replaced(output: str) -> None:
-    """Raises UsageError where a file is there that no stage made, such as the first of *.csv behind -o."""
-    if os.path.isfile(output) and os.path.getsize(output):
-        with opened(output) as file:
-            if not is_store(file.read(8)):
-                raise UsageError(f"{output} is there and is no store: name another file with -o, or add --force")
+def _check_replaced(output: str, stage: Stage) -> None:
+    """Raises UsageError where something else is there than what the stage writes: a file that no stage made, such as
+    the first of *.csv behind -o, or a model where predictions are to go.
+    """
+    if not os.path.isfile(output) or not os.path.getsize(output):
+        return
+    try:
+        with open_store(output, ("samples", "predictions", "model")) as there:
+            kind = there.kind
+    except Foreign:
+        kind = ""
+    except DataError:  # it is damaged: there is nothing to lose
+        return
+    if kind != stage.writes:
+        found = f"holds {kind}, which fer {stage.name} does not write" if kind else "is no store"
+        raise UsageError(f"{output} is there and {found}: name another file with -o, or add --force")
+
+
+def is_sink(path: str) -> bool:
+    """Whether what is written to a path goes on, to a device such as /dev/null or a pipe as the shell's >(gzip)."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def are_one(path: Path | str, other: Path | str) -> bool:

@@ -14,7 +14,7 @@ from ..spec import nearest, value_type
 from ..store import Reader, Writer, open_store
 from .runner import Log
 from .several import Several, several
-from .train import Checkpoint, TrainSpec
+from .train import Checkpoint, TrainSpec, computed
 
 if TYPE_CHECKING:
     from ..learn.rows import Rows
@@ -76,7 +76,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         with trainings.kept() as saved:
             _copy(saved, dst, spec.half)
             dst.document("model", {key: value for key, value in saved.documents["model"].items() if key != "run"})
-            log.facts = {"metrics": saved.documents["model"]["metrics"]}
+            log.facts |= {"metrics": saved.documents["model"]["metrics"], **computed(spec)}
     for number, one in enumerate(done):
         log.note(f"{one}{' (kept)' if number == best else ''}")
 

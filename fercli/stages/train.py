@@ -88,7 +88,7 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
     training.save(dst, half=spec.half)
     if checkpoint is not None:
         checkpoint.finished = [checkpoint.path]
-    log.facts = {"metrics": training.metrics}
+    log.facts |= {"metrics": training.metrics, **computed(spec)}
     kept = training.kept
     accuracy = _percent(training.validated[1])
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
@@ -99,13 +99,12 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         log.note(f"the head {name} in validation: {accuracy}")
 
 
-def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run) -> Stage:
+def stage(checkpoint: Checkpoint | None, work: Callable[..., None] = run, writes: str = "model") -> Stage:
     """The stage as the runner takes it: the weights that `--init` names are one of its inputs.
 
-    `work` is this module's `run`, or that of `crossval` or `search`.
+    `work` is this module's `run`, or that of `crossval`, which `writes` predictions, or of `search`.
     """
-
-    return Stage("train", partial(work, checkpoint=checkpoint), named=_named)
+    return Stage("train", partial(work, checkpoint=checkpoint), writes=writes, named=_named)
 
 
 def _named(spec: TrainSpec) -> list[str]:
@@ -208,6 +207,14 @@ def _calibrate(training: "Training", log: Log) -> None:
         log.note("no other was looked at beyond it: the validation rows are too few, or too alike, to calibrate by")
 
 
+def computed(spec: TrainSpec) -> dict[str, str]:
+    """The device and the arithmetic that the settings come to on this machine."""
+    from ..learn.device import choose_device, choose_precision, precision_name
+
+    device = choose_device(spec.device)
+    return {"device": device.type, "precision": precision_name(choose_precision(spec.precision, device))}
+
+
 def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     """What makes a run the same one: it may be told to go on for longer, unless the rate knows the end, and what is
     made of its model at the end may change.
@@ -215,12 +222,10 @@ def identity(src: Reader, spec: TrainSpec) -> dict[str, Any]:
     Of several trainings in one run those that are done have come to their end, so they all know it. The key is that of
     the output, which depends on all the settings.
     """
-    from ..learn.device import choose_device, choose_precision, precision_name
-
     settings = {
         name: (list(value) or None) if isinstance(value, tuple) else value for name, value in spec.as_dict().items()
     }
-    settings["precision"] = precision_name(choose_precision(spec.precision, choose_device(spec.device)))
+    settings["precision"] = computed(spec)["precision"]
     del settings["compile"], settings["half"], settings["device"]
     if spec.fold is None and not spec.search:
         del settings["patience"], settings["calibrate"], settings["precise_bn"]

@@ -1,8 +1,6 @@
 """Videos and cameras, frame by frame: decoded by one thread, searched by another, answered by the caller."""
 
 import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -11,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, DeviceGone, UsageError
-from ..interrupts import Pace
+from ..interrupts import noted
 from ..layouts import Source
 from ..layouts.archive import Archive
 from ..layouts.files import UNREAD_SUFFIXES, Folder, is_image
@@ -64,7 +62,8 @@ def label_clips(
     for clip in clips:
         smoothing, tracks = Smoothing(smooth), Tracks(clip.path, classes)
         size = _batch_size(clip, pictures)
-        with closing(_until_interrupted(_framed(clip, search, pictures), clip.live)) as frames:
+        framed = _framed(clip, search, pictures)
+        with closing(_until_interrupted(framed) if clip.live else framed) as frames:
             while batch := list(islice(frames, size)):
                 block = smoothing(_block(batch, first, search, answer))
                 tracks.add(block)
@@ -186,47 +185,28 @@ def _framed(clip: Clip, search: Search, pictures: bool) -> Iterator[_Framed]:
         return _Framed(photo, found, np.zeros(1, np.int32))
 
     tracker = Tracker(search.find, search.spec.detect_every)
-    with closing(buffered(clip.frames(), 1 if clip.live else _DECODED, latest=clip.live)) as decoded:
-        made = map(cropped, tracker.follow(decoded))
-        with closing(buffered(made, _batch_size(clip, pictures))) as framed:
-            try:
-                yield from framed
-            except DeviceGone:
-                raise
-            except DataError as error:
-                photo = Photo(clip.path, _unread, {"time": told[0], "frame": told[1]})
-                yield _Framed(photo, Found.nothing(error=str(error)), np.zeros(1, np.int32))
+
+    def made() -> Iterator[_Framed]:
+        with closing(buffered(clip.frames(), 1 if clip.live else _DECODED, latest=clip.live)) as decoded:
+            yield from map(cropped, tracker.follow(decoded))
+
+    with closing(buffered(made(), _batch_size(clip, pictures))) as framed:
+        try:
+            yield from framed
+        except DeviceGone:
+            raise
+        except DataError as error:
+            photo = Photo(clip.path, _unread, {"time": told[0], "frame": told[1]})
+            yield _Framed(photo, Found.nothing(error=str(error)), np.zeros(1, np.int32))
 
 
-def _until_interrupted(frames: Iterator[_Framed], live: bool) -> Iterator[_Framed]:
-    """The frames; of a camera, which has no other end, those until it is interrupted, or terminated as by timeout. A
-    second such signal is answered as ever.
-    """
-    here = threading.current_thread() is threading.main_thread()  # where Python handles signals
-    if not (live and here):
-        yield from frames
-        return
-    interrupted, pace = False, Pace()
-
-    def end(number: int, _: object) -> None:
-        nonlocal interrupted
-        new = pace.is_new()
-        if interrupted and (new or number == signal.SIGINT):  # no frame has come since the first
-            signal.signal(number, old[number])
-            signal.raise_signal(number)
-        interrupted = True
-
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    old = {number: signal.signal(number, end) for number in numbers}
-    try:
-        with closing(frames):
-            for frame in frames:
-                yield frame
-                if interrupted:
-                    break
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def _until_interrupted(frames: Iterator[_Framed]) -> Iterator[_Framed]:
+    """The frames until an interrupt: a camera has no other end."""
+    with noted() as ended, closing(frames):
+        for frame in frames:
+            yield frame
+            if ended():
+                break
 
 
 def _photo(clip: Clip, frame: Frame, pictures: bool) -> Photo:

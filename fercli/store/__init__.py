@@ -4,7 +4,7 @@ from .atomic import check_writable, disk_errors, put, replacing, temporary_folde
 from .block import Block, block_rows, concatenate, objects, take
 from .cache import cached
 from .part import Changed
-from .pipe import digest_of, file_digest, is_store, opened, to_stdout
+from .pipe import Foreign, digest_of, file_digest, is_store, opened, to_stdout
 from .read import Reader, open_store
 from .schema import SPLIT_CODES, SPLITS
 from .write import Writer, check_stdout, create_store
@@ -14,6 +14,7 @@ __all__ = [
     "SPLIT_CODES",
     "Block",
     "Changed",
+    "Foreign",
     "Reader",
     "Writer",
     "block_rows",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError, UsageError, cannot_write
+from ..interrupts import held
 
 _MARK = ".part-"
 #: Names of open streams: what they go to may be a file into which others write as well.
@@ -30,10 +31,11 @@ def replacing(target: Path, flag: str = "-o") -> Iterator[Path]:
     """
     check_writable(target, flag)
     place = Path(os.path.realpath(target))
-    with _disk(target, flag):
-        _remove_stale(place)
-        lock, part = _sibling(place)
+    lock, part = -1, None
     try:
+        with _disk(target, flag), held():  # a file that is made has a name here
+            _remove_stale(place)
+            lock, part = _sibling(place)
         with disk_errors(target, flag):
             yield part
         with _disk(target, flag):
@@ -41,11 +43,12 @@ def replacing(target: Path, flag: str = "-o") -> Iterator[Path]:
             with contextlib.suppress(OSError):  # some file systems have no modes; what is written is what counts
                 os.chmod(part, _mode(place))
             os.replace(part, place)
-            with contextlib.suppress(PermissionError):  # a folder into which one may only put files
+            with contextlib.suppress(OSError):  # some folders cannot be synced; what was written is in its place
                 _sync(place.parent)
     finally:
-        part.unlink(missing_ok=True)
-        os.close(lock)
+        if part:
+            part.unlink(missing_ok=True)
+            os.close(lock)
 
 
 def put(target: Path, data: bytes, flag: str = "-o") -> None:
@@ -165,7 +168,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot sync a folder
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync
             raise
     finally:
         os.close(handle)

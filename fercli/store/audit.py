@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from . import schema
+from .pipe import Foreign
 
 _MAX_OBJECTS = 10_000
 _MAX_ATTRIBUTE = 64 * 1024
@@ -26,10 +27,10 @@ def check_mark(file: h5py.File, name: str, hint: str) -> None:
     `hint` says how to make a store.
     """
     if attribute(file, "format", name) != schema.FORMAT:
-        raise DataError(f"{name} is HDF5 but no complete fercli store: {hint}")
+        raise Foreign(f"{name} is HDF5 but no complete fercli store: {hint}")
     version = attribute(file, "version", name)
     if isinstance(version, int) and version > schema.VERSION:
-        raise DataError(
+        raise Foreign(
             f"{name} has store version {version} and this fer reads up to {schema.VERSION}: install a newer fercli"
         )
     if version != schema.VERSION or attribute(file, "kind", name) not in schema.KINDS:

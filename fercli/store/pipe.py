@@ -3,8 +3,8 @@
 import atexit
 import contextlib
 import hashlib
+import io
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -22,6 +22,10 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LENGTH_AT = {0: 40, 1: 44, 2: 28, 3: 28}
 #: What came out of named pipes and standard input ("-"), by path, device and inode.
 _copies: dict[tuple[str, int, int], BinaryIO] = {}
+
+
+class Foreign(DataError):
+    """A file that is no store, or one of a newer version."""
 
 
 def is_store(head: bytes) -> bool:
@@ -190,11 +194,20 @@ def _stdin() -> contextlib.AbstractContextManager[BinaryIO]:
     return _copied(stream, ("-", status.st_dev, status.st_ino))
 
 
-def _spooled(stream: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
-    spool = tempfile.SpooledTemporaryFile(MEMORY_SPOOL)  # noqa: SIM115 - returned open
+def _spooled(stream: BinaryIO) -> BinaryIO:
+    """A copy in memory, or of more than that should take, on the disk.
+
+    tempfile.SpooledTemporaryFile reads in Python: h5py could drop an interrupt that came there.
+    """
+    copy: BinaryIO = io.BytesIO()
     with disk_errors(*temporary_file()):
-        shutil.copyfileobj(stream, spool, 1024 * 1024)
-    return spool
+        while chunk := stream.read(1024 * 1024):
+            if isinstance(copy, io.BytesIO) and copy.tell() + len(chunk) > MEMORY_SPOOL:
+                file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - returned open
+                write_all(file, copy.getbuffer())
+                copy = file
+            write_all(copy, chunk)
+    return copy
 
 
 def _check_length(stream: BinaryIO, name: str, hint: str) -> int:
@@ -205,7 +218,7 @@ def _check_length(stream: BinaryIO, name: str, hint: str) -> int:
         empty = f"nothing arrived on {STDIN}: the stage before this one failed or wrote nothing"
         raise DataError(empty if name == STDIN else f"{name} is empty: make it again")
     if not is_store(head):
-        raise DataError(f"{name} is not a fercli store (not HDF5): {hint}")
+        raise Foreign(f"{name} is not a fercli store (not HDF5): {hint}")
     size = stream.seek(0, os.SEEK_END)
     at = _LENGTH_AT.get(head[8]) if len(head) == 64 else None
     stated = int.from_bytes(head[at : at + 8], "little") if at else size

@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.labelling MODEL PHOTOS [DETECTORS [PEER]]
 
-MODEL is a model store for gray faces, PHOTOS a folder of photos, DETECTORS such as haar,mtcnn, and PEER a Python that
-can import `fer` (25.10 with TensorFlow and OpenCV 4), whose `FER().detect_emotions` is called for one photo after the
-other. The photos are repeated, some of them cut or at half size, to COUNT. All look for faces of 50 px and more, as
-`fer` does with the Haar cascade; the start of the interpreters is told apart. The photos decide the figures, and so
-does what else the machine does: compare within one run only.
+MODEL is a model store for gray faces, or default or fast, PHOTOS a folder of photos, DETECTORS such as haar,mtcnn, and
+PEER a Python that can import `fer` (25.10 with TensorFlow and OpenCV 4), whose `FER().detect_emotions` is called for
+one photo after the other. The photos are repeated, some of them cut or at half size, to COUNT. All look for faces of 50
+px and more, as `fer` does with the Haar cascade; the start of the interpreters is told apart. The photos decide the
+figures, and so does what else the machine does: compare within one run only.
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from fercli.models.shipped import model_path
 from fercli.ops import draw
 from fercli.ops.image import decode, encode
 from fercli.stages.annotate import faces_of
@@ -79,7 +80,7 @@ def repeated(photos: str, folder: Path) -> list[Path]:
 def parts(model: str, detector: str, paths: Sequence[Path]) -> None:
     """Milliseconds a photo of each step, alone in one thread."""
     cv2.setNumThreads(1)
-    predictor = Predictor.load(model, PredictSpec(detector=detector))
+    predictor = Predictor.load(model_path(model), PredictSpec(detector=detector))
     search = Search(DetectSpec(detector=detector, keep="all", min_face=MIN_FACE))
     search.find(decode(paths[0].read_bytes()))  # which loads the detector
     files = [path.read_bytes() for path in paths]

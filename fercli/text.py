@@ -1,4 +1,4 @@
-"""Words for people: what a terminal can show, and counts with their noun."""
+"""Words for people: what a terminal can show, and counts with their noun, and shares."""
 
 
 def printable(text: str) -> str:
@@ -6,6 +6,11 @@ def printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
     )
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 in percent: "70.05 %"."""
+    return f"{100 * share:.2f} %"
 
 
 def counted(number: int, noun: str) -> str:

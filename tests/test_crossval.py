@@ -19,11 +19,12 @@ from fercli.ops.augment import Recipe, augment
 from fercli.stages import crossval
 from fercli.stages.augment import AugmentSpec
 from fercli.stages.augment import run as run_augment
+from fercli.stages.checkpoint import Checkpoint
 from fercli.stages.evaluate import EvalSpec, evaluate
 from fercli.stages.gradients import GradientsSpec
 from fercli.stages.gradients import run as run_gradients
 from fercli.stages.runner import Log, run_on_stores
-from fercli.stages.train import Checkpoint, TrainSpec, stage
+from fercli.stages.train import TrainSpec, stage
 from fercli.store import objects, open_store
 from tests.learning import CLASSES, bands, write_bands
 from tests.program import ROOT, module

@@ -11,8 +11,9 @@ from fercli.errors import DataError, UsageError
 from fercli.spec import Spec
 from fercli.stages import search
 from fercli.stages import train as plain
+from fercli.stages.checkpoint import Checkpoint
 from fercli.stages.runner import Log, run_on_stores
-from fercli.stages.train import Checkpoint, TrainSpec, stage
+from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
 from tests.learning import write_bands
 from tests.stages import KillAt, Killed, Notes

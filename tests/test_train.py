@@ -17,8 +17,9 @@ from fercli.errors import DataError, UsageError
 from fercli.learn import device, schedule
 from fercli.learn.modelstore import load, read_card
 from fercli.ops.augment import Recipe
+from fercli.stages.checkpoint import Checkpoint
 from fercli.stages.runner import Log, run_on_stores
-from fercli.stages.train import Checkpoint, TrainSpec, stage
+from fercli.stages.train import TrainSpec, stage
 from fercli.store import create_store, objects, open_store
 from tests.learning import CLASSES, bands, write_bands
 from tests.program import ROOT, module

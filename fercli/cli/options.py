@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import UsageError
+from ..models.shipped import shipped
 from ..spec import Spec, flag_of, is_multiple, nearest, value_type
 from .console import Console
 
@@ -96,7 +97,7 @@ on_error = click.option(
 )
 model = click.option(
     "-m", "--model", metavar="MODEL", shell_complete=files, callback=given_value,
-    help="Model store made by fer train, or one that comes with fercli: default, or fast.",
+    help=f"Model store made by fer train, or one that comes with fercli: {', '.join(shipped())}.",
 )  # fmt: skip
 files_from = click.option(
     "--files-from", metavar="FILE", shell_complete=files, callback=given_value, is_eager=True,  # before -0 asks for it

@@ -9,9 +9,10 @@ import click
 from ..learn import ranks
 from ..recipes.recipe import Recipe, load
 from ..stages import crossval, search, train
+from ..stages.checkpoint import Checkpoint
 from ..stages.dense import GRADIENTS
 from ..stages.runner import Log
-from ..stages.train import Checkpoint, TrainSpec
+from ..stages.train import TrainSpec
 from ..store import Reader, Writer
 from . import options
 from .stage import run_stage

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..spec import nearest
+from . import _package
 
 
 class Faces(NamedTuple):
@@ -17,20 +18,16 @@ class Faces(NamedTuple):
 
     box: np.ndarray  # (n, 4) float32: x, y, width, height in px of the image
     score: np.ndarray  # (n,) float32: higher is surer; the scale is the detector's own
-    landmark: np.ndarray | None = None  # (n, 5, 2) float32: x, y in px, see LANDMARKS; None if the detector has none
-
-
-#: The points of `Faces.landmark`, in order; left is the left of the picture.
-LANDMARKS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
+    # (n, 5, 2) float32: x, y in px of the left eye, right eye, nose, and left and right corner of the mouth, where left
+    # is the left of the picture; None if the detector tells none
+    landmark: np.ndarray | None = None
 
 
 class Detector(ABC):
     """What a detector offers. One instance is used by one thread at a time."""
 
     takes_weights = False  # whether it reads a file of weights
-    takes_device = (
-        False  # whether it can compute on a GPU; its constructor then has a fourth argument, torch's name of it
-    )
+    takes_device = False  # whether it can compute on a GPU, torch's name of which its constructor then takes too
     takes_margin = True  # whether a margin around its box shows more of the face: not if the box is the whole image
     has_landmarks = False  # whether it tells where eyes, nose and mouth are
 
@@ -49,6 +46,11 @@ class Detector(ABC):
         return [self.detect(image) for image in images]
 
 
+def largest_first(box: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(n,) int: the order of boxes (n, 4) by area, then by score (n,), then by place, so that it is always the same."""
+    return np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
+
+
 def check_reached(confidence: float | None, name: str) -> None:
     """Raises UsageError for a lowest score that no face has from a detector whose scores go from 0 to 1."""
     if confidence is not None and confidence > 1:
@@ -62,9 +64,7 @@ def names() -> tuple[str, ...]:
 
 def best() -> str:
     """mtcnn where its weights are at hand, else haar: it finds more of the true faces and fewer false ones."""
-    from ._package import available  # which needs this package whole
-
-    return "mtcnn" if available() else "haar"
+    return "mtcnn" if _package.available() else "haar"
 
 
 def find(name: str) -> type[Detector]:

@@ -20,7 +20,7 @@ import torch
 from ..ops.area import Sums
 from ..ops.geometry import shrink
 from . import Detector as Base
-from . import Faces, check_reached
+from . import Faces, check_reached, largest_first
 from ._networks import FastProposalNet
 from ._pyramid import STRIDE, WINDOW, Level, Sheet, levels, sheet
 from ._weights import cascade
@@ -166,7 +166,7 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 def _of_one(faces: Faces, chosen: np.ndarray) -> Faces:
     """The chosen faces, the largest first."""
     box, score, landmark = (values[chosen].astype(np.float32) for values in faces)
-    order = np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
+    order = largest_first(box, score)
     return Faces(box[order], score[order], landmark[order])
 
 

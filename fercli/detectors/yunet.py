@@ -9,7 +9,7 @@ from ..errors import DataError, UsageError
 from ..ops.geometry import scaled, shrink
 from ..store import opened
 from . import Detector as Base
-from . import Faces, check_reached
+from . import Faces, check_reached, largest_first
 
 #: Photos are searched at no more than this length, px.
 LONGEST = 1280
@@ -60,6 +60,6 @@ class Detector(Base):
         found = np.zeros((0, 15), np.float32) if found is None else found
         box, landmark = scaled(found[:, _BOX], factor), scaled(found[:, _LANDMARK], factor).reshape(-1, 5, 2)
         score = found[:, _SCORE]
-        order = np.lexsort((box[:, 1], box[:, 0], -score, -box[:, 2] * box[:, 3]))
+        order = largest_first(box, score)
         order = order[box[order, 2:].max(axis=1, initial=0) >= self._min_face]
         return Faces(box[order], score[order], landmark[order])

@@ -53,11 +53,7 @@ def _add(listing: Listing, source: Source, name: str, photos: Mapping[str, str])
         if column not in (rows.fieldnames or ()):
             raise DataError(f"{name} has no column {column}; its columns are {', '.join(rows.fieldnames)}")
     for number, row in enumerate(rows, start=1):
-        record = _record(row, split, photos)
-        if isinstance(record, Record):
-            listing.records.append(record)
-        else:
-            listing.failures.append((f"{name}:{number}", record))
+        listing.add(f"{name}:{number}", _record(row, split, photos))
 
 
 def _record(row: Mapping[str, str | None], split: str, photos: Mapping[str, str]) -> Record | str:

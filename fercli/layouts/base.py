@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from ..errors import DataError
 from ..spec import Spec, option
 from ..store import Block
+from ..store.schema import ATTRIBUTE_PREFIX
 from .files import naming
 from .source import Source
 
@@ -46,11 +47,18 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, place: str, told: Record | str) -> None:
+        """Takes a record, or why there is none at a `place` of the data."""
+        if isinstance(told, Record):
+            self.records.append(told)
+        else:
+            self.failures.append((place, told))
+
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns that a full listing gives a store, beside the pixels, `source` and `digest`."""
         some = {name: any(getattr(r, name) for r in self.records) for name in ("split", "subject", "sequence", "box")}
-        attributes = sorted({f"attribute/{name}" for record in self.records for name in record.attributes})
+        attributes = sorted({ATTRIBUTE_PREFIX + name for record in self.records for name in record.attributes})
         return (*(("label",) if self.classes else ()), *(name for name in some if some[name]), *attributes)
 
 
@@ -106,10 +114,7 @@ def named_records(
     listing = Listing(classes, [])
     for name in names:
         match = pattern.search(name)
-        if match:
-            listing.records.append(make(name, match))
-        else:
-            listing.failures.append((name, f"its name is not of the form {form}"))
+        listing.add(name, make(name, match) if match else f"its name is not of the form {form}")
     return listing
 
 

@@ -27,11 +27,7 @@ def scan(source: Source, options: Options) -> Listing:
     photos = {name.rpartition("/")[2]: name for name in source.photos}
     listing = Listing(EMOTIONS, [])
     for row, line in enumerate(text_lines(source, labels), start=1):
-        record = _record(line, photos)
-        if isinstance(record, Record):
-            listing.records.append(record)
-        else:
-            listing.failures.append((f"{labels}:{row}", record))
+        listing.add(f"{labels}:{row}", _record(line, photos))
     return listing
 
 

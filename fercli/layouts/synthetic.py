@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-import cv2
 import numpy as np
 
 from ..errors import UsageError
 from ..labels import EMOTIONS
+from ..ops.image import encode
 from ..ops.synthetic import draw_face, draw_scene
 from ..ops.synthetic_person import draw_identity
 from ..store import SPLIT_CODES, Block, objects
@@ -75,7 +75,7 @@ def _scenes(count: int, seed: int, report: Report) -> Iterator[Block]:
         index = range(start, min(start + _SCENES, count))
         scenes = [draw_scene(_random(seed, _SCENE, number)).image for number in index]
         yield {
-            "encoded": objects(_jpeg(scene) for scene in scenes),
+            "encoded": objects(encode(scene, ".jpg") for scene in scenes),
             "height": np.array([scene.shape[0] for scene in scenes], np.int32),
             "width": np.array([scene.shape[1] for scene in scenes], np.int32),
             "source": objects(f"{SYNTHETIC}scene:{number}" for number in index),
@@ -84,9 +84,3 @@ def _scenes(count: int, seed: int, report: Report) -> Iterator[Block]:
 
 def _random(seed: int, purpose: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, purpose, number]))
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    """A JPEG file of an RGB image."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return data.tobytes()

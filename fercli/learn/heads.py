@@ -123,6 +123,5 @@ class HeadsLoss(nn.Module):
         )
         known = (labels >= 0).float()
         counts = known if weight is None else known * weight[labels.clamp(min=0)]
-        return losses.sum() / ranks.total(counts.sum()).clamp(
-            min=1e-6
-        )  # torch's own mean is no number where no row counts
+        # torch's own mean is no number where no row counts
+        return losses.sum() / ranks.total(counts.sum()).clamp(min=1e-6)

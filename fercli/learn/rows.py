@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..ops.image import digests_of
-from ..ops.partition import assign, codes, connected
+from ..ops.partition import assign, codes, connected, sequences, strata
 from ..store import SPLIT_CODES, Reader
 from .heads import read_heads
 
@@ -164,22 +164,13 @@ def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np
     if "source" in src.columns:
         together.append(codes(src.column("source")[rows]))
     if "sequence" in src.columns:
-        together.append(_sequences(src)[rows])
-    label = src.column("label")[rows].astype(np.int64)
-    strata = np.where(label < 0, len(src.classes), label)
-    held = assign(connected(together, len(rows)), strata, (1 - share, share), seed) == 1
+        subject = src.column("subject") if "subject" in src.columns else None
+        together.append(sequences(src.column("sequence"), subject)[rows])
+    classes = strata(src.column("label")[rows], len(src.classes))
+    held = assign(connected(together, len(rows)), classes, (1 - share, share), seed) == 1
     shown = held & src.originals()[rows]
     _, first = np.unique(digests[shown], axis=0, return_index=True)
     return rows[~held], rows[shown][np.sort(first)]
-
-
-def _sequences(src: Reader) -> np.ndarray:
-    """Whole numbers (N,), equal for the frames of one sequence; -1 for a row of none."""
-    sequence = codes(src.column("sequence"))
-    if "subject" not in src.columns:
-        return sequence
-    person = codes(src.column("subject")) + 1  # two people's first clips may both be called 001
-    return np.where(sequence < 0, -1, person * (sequence.max() + 1) + sequence)
 
 
 def read_digests(src: Reader) -> np.ndarray:

@@ -157,9 +157,8 @@ def _pooled(*widths: int) -> nn.Module:
         layers[f"conv{number}"] = convolution(inputs, outputs)
         layers[f"relu{number}"] = nn.ReLU(inplace=True)
     layers["pool"] = nn.MaxPool2d(2)
-    layers.move_to_end(
-        f"relu{number}"
-    )  # behind the pooling, as both keep the order: same values, a quarter of the work
+    # behind the pooling, as both keep the order: same values, a quarter of the work
+    layers.move_to_end(f"relu{number}")
     return nn.Sequential(layers)
 
 

@@ -16,6 +16,23 @@ def codes(values: np.ndarray) -> np.ndarray:
     return np.where(values == "", -1, numbers)
 
 
+def sequences(sequence: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
+    """Whole numbers (N,) int64, equal for the frames of one sequence of one subject, both (N,) str; -1 for none ("").
+
+    The first clips of two people may both be called 001.
+    """
+    clip = codes(sequence)
+    if subject is None:
+        return clip
+    person = codes(subject) + 1
+    return np.where(clip < 0, -1, person * (clip.max(initial=-1) + 1) + clip)
+
+
+def strata(label: np.ndarray, classes: int) -> np.ndarray:
+    """The class (N,) int64 of each row by its label (N,); unlabelled rows (-1) are a class of their own."""
+    return np.where(label < 0, classes, label.astype(np.int64))
+
+
 def connected(keys: Sequence[np.ndarray], rows: int) -> np.ndarray:
     """Group (N,) int64, from 0, of each row: rows that share a value of any key are of one group, and so are rows that
     a chain of such rows joins. A key is (N,) whole numbers, of which -1 is shared with nobody.

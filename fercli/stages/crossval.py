@@ -12,11 +12,12 @@ import numpy as np
 
 from ..errors import UsageError
 from ..store import Block, Reader, Writer, concatenate, open_store, take
-from ..text import counted
+from ..text import counted, percent
+from .checkpoint import Checkpoint
 from .predict import Predictor, PredictSpec
 from .runner import Log
 from .several import Several, several
-from .train import Checkpoint, TrainSpec, computed
+from .train import TrainSpec, computed
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -32,9 +33,8 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
 
     check_images(src)
     folds = _chosen(src, spec.fold)
-    parts = {
-        fold: choose_fold(src, fold, spec.holdout, spec.seed, spec.heads) for fold in folds
-    }  # all, before the work begins
+    # all, before the work begins
+    parts = {fold: choose_fold(src, fold, spec.holdout, spec.seed, spec.heads) for fold in folds}
     if not spec.holdout:
         log.note("no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out")
     log.facts |= computed(spec)
@@ -116,4 +116,4 @@ def _accuracy(answers: list[Block]) -> str:
     """Of the labelled rows."""
     label, predicted = (np.concatenate([block[name] for block in answers]) for name in ("label", "predicted"))
     right = (label == predicted)[label >= 0]
-    return f"{100 * right.mean():.2f} % of {counted(len(right), 'row')}"
+    return f"{percent(right.mean())} of {counted(len(right), 'row')}"

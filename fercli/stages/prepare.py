@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,14 +35,12 @@ from ..models.shipped import model_path
 from ..ops.augment import Recipe
 from ..store import Reader, open_store
 from .runner import Log
-
-if TYPE_CHECKING:
-    from .train import TrainSpec
+from .trainspec import TrainSpec
 
 NO_DIGESTS = np.empty((0, 16), np.uint8)
 
 
-def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch.device, log: Log) -> Training:
+def prepare(src: Reader, rows: Rows, spec: TrainSpec, size: int, device: torch.device, log: Log) -> Training:
     """The network with its first weights, and everything that trains it, on the device."""
     arguments = _own_arguments(spec)
     heads, values = read_heads(src, spec.heads)
@@ -95,7 +93,7 @@ def prepare(src: Reader, rows: Rows, spec: "TrainSpec", size: int, device: torch
 
 
 def check_network(
-    spec: "TrainSpec", classes: int, channels: int, size: int, heads: Sequence[Head] = ()
+    spec: TrainSpec, classes: int, channels: int, size: int, heads: Sequence[Head] = ()
 ) -> tuple[str, ...]:
     """The columns that the network reads, "image" first.
 
@@ -113,7 +111,7 @@ def check_network(
     return reads
 
 
-def _own_arguments(spec: "TrainSpec") -> dict[str, Any]:
+def _own_arguments(spec: TrainSpec) -> dict[str, Any]:
     """What the settings tell the network itself. They stay with the model, so that it is built the same again."""
     told = {name: getattr(spec, name) for name in ("layers", "head", "dropout")}
     return {name: value for name, value in told.items() if value is not None}
@@ -121,7 +119,7 @@ def _own_arguments(spec: "TrainSpec") -> dict[str, Any]:
 
 def _rule(
     network: nn.Module, normalise: nn.Module, frozen: Sequence[nn.Module], criterion: nn.Module,
-    src: Reader, spec: "TrainSpec", size: int, device: torch.device,
+    src: Reader, spec: TrainSpec, size: int, device: torch.device,
 ) -> Rule:  # fmt: skip
     """What a step does, as the settings say."""
     trained = [one for one in network.parameters() if one.requires_grad]
@@ -146,7 +144,7 @@ def _rule(
     )
 
 
-def _teachers(src: Reader, spec: "TrainSpec", size: int, device: torch.device) -> Teachers:
+def _teachers(src: Reader, spec: TrainSpec, size: int, device: torch.device) -> Teachers:
     """The models whose answers are learnt, in int8 where `fer predict` would answer in it, which is most of the work.
 
     Raises DataError unless they take the same images to the same classes.
@@ -169,7 +167,7 @@ def _taken(what: tuple[tuple[str, ...], int, tuple[str, ...]]) -> str:
 
 
 def _criterion(
-    label: np.ndarray, values: np.ndarray, classes: Sequence[str], heads: Sequence[Head], spec: "TrainSpec"
+    label: np.ndarray, values: np.ndarray, classes: Sequence[str], heads: Sequence[Head], spec: TrainSpec
 ) -> nn.Module:
     """The loss, given what the training rows show: labels (N,), and of further heads their values (N, H)."""
     names = [classes, *(head.classes for head in heads)]
@@ -185,7 +183,7 @@ def _criterion(
     return HeadsLoss(widths(classes, heads), weights, spec.label_smoothing)
 
 
-def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, values: np.ndarray, spec: "TrainSpec") -> np.ndarray:
+def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, values: np.ndarray, spec: TrainSpec) -> np.ndarray:
     """What is learnt of `rows`: their labels (N,); with further heads (N, 1 + H), their `values` behind them; or with
     --votes (N, K) float32 shares, which sum to 1.
     """
@@ -202,7 +200,7 @@ def _targets(src: Reader, rows: np.ndarray, label: np.ndarray, values: np.ndarra
 
 
 def _begin(
-    network: nn.Module, make: Callable[[int], nn.Module], src: Reader, spec: "TrainSpec", log: Log
+    network: nn.Module, make: Callable[[int], nn.Module], src: Reader, spec: TrainSpec, log: Log
 ) -> tuple[np.ndarray, frozenset[str]]:
     """Takes over the weights of `--init`; returns the digests (M, 16) of the pictures that these were trained on, and
     the names of the layers that they do not give.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -88,63 +89,86 @@ def _told(row: Row) -> str:
     return f"{row['label'] or row['status']} ({row['confidence']:.2f}){place}"
 
 
-def _remaining(
-    photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log, noun: str
-) -> tuple[list[Photo], Anew | None]:
-    """The photos that are left, and which of them has lost its rows.
+@dataclass
+class _Earlier:
+    """What earlier runs have done of the photos that are `known` by their paths, as their rows in the file tell."""
 
-    Those that an earlier run could not read, or not to the end, are reported as failed.
-    """
-    known = {os.path.normpath(photo.source): photo for photo in photos}
-    done: set[str] = set()
-    unread, torn, mended, listed = 0, 0, [], []
+    known: dict[str, Photo]
+    others: Sequence[Output]
+    log: Log
+    done: set[str] = field(default_factory=set)
+    mended: list[Past] = field(default_factory=list)  # photos that could not be read, and can be now
+    listed: list[Past] = field(default_factory=list)  # folders that could not be listed, and can be now
+    unread: int = 0
+    torn: int = 0  # videos that could not be read to the end
 
-    def take(past: Past) -> None:
-        nonlocal unread, torn
+    def take(self, past: Past) -> None:
+        """Takes what the file has of one photo, and reports what could not be read, or not to the end, as failed."""
         source = os.path.normpath(past.source)
-        photo = known.get(source)
+        photo = self.known.get(source)
         if not photo and _is_listed(past):
-            listed.append(past)
+            self.listed.append(past)
             return
         if photo and past.rows[0]["status"] == "error" and _can_be_read(photo):
-            mended.append(past)
+            self.mended.append(past)
             return
-        done.add(source)
+        self.done.add(source)
         if not photo:
             return
         if past.rows[-1]["status"] == "error":
             begun = past.rows[0]["status"] != "error"
-            unread, torn = unread + (not begun), torn + begun
-            log.failed(photo.source, past.rows[-1]["error"])
-        for other in others:
+            self.unread, self.torn = self.unread + (not begun), self.torn + begun
+            self.log.failed(photo.source, past.rows[-1]["error"])
+        for other in self.others:
             other.again([Labelled(photo, past.rows)])
 
+    def tell(self, left: int, noun: str) -> None:
+        """Notes what is done, so that `left` of the photos are not."""
+        if self.done or self.mended:
+            count = len(self.known)
+            told = f"{counted(count - left, noun)} of {count:,} labelled by an earlier run"
+            of_which = [f"{self.unread:,} cannot be read"] if self.unread else []
+            if self.torn:
+                of_which.append(
+                    f"{self.torn:,} could not be read to the end: delete its rows from the file to try it again"
+                )
+            self.log.note(f"{told}, of which {' and '.join(of_which)}" if of_which else told)
+        if self.mended:
+            self.log.note(f"{counted(len(self.mended), noun)} that it could not read can be read now")
+
+
+def _remaining(
+    photos: Sequence[Photo], file: Appended, others: Sequence[Output], log: Log, noun: str
+) -> tuple[list[Photo], Anew | None]:
+    """The photos that are left, and which of them has lost its rows."""
+    earlier = _Earlier({os.path.normpath(photo.source): photo for photo in photos}, others, log)
     last = None
     for past in file.past():
         if last:
-            take(last)
+            earlier.take(last)
         last = past
-    cut_off = known.get(os.path.normpath(last.source)) if last else None
-    if cut_off and not _can_be_read(cut_off):  # it would not be labelled anew, and would lose the rows it has
-        if last.rows[-1]["status"] != "error":
-            log.failed(cut_off.source, "it cannot be read any more: it keeps its rows, which may not be all")
-        cut_off = None
-    if cut_off:
+    anew = _anew(last, earlier.known, log) if last else None
+    if anew:
         file.cut(last.start)
     elif last:
-        take(last)
-    file.drop(sorted([*mended, *listed], key=lambda past: past.start))
-    left = [photo for photo in photos if os.path.normpath(photo.source) not in done]
-    if done or mended:
-        told = f"{counted(len(photos) - len(left), noun)} of {len(photos):,} labelled by an earlier run"
-        of_which = [f"{unread:,} cannot be read"] if unread else []
-        if torn:
-            of_which.append(f"{torn:,} could not be read to the end: delete its rows from the file to try it again")
-        log.note(f"{told}, of which {' and '.join(of_which)}" if of_which else told)
-    if mended:
-        log.note(f"{counted(len(mended), noun)} that it could not read can be read now")
+        earlier.take(last)
+    file.drop(sorted([*earlier.mended, *earlier.listed], key=lambda past: past.start))
+    left = [photo for photo in photos if os.path.normpath(photo.source) not in earlier.done]
+    earlier.tell(len(left), noun)
     log.total(len(left))
-    return left, Anew(cut_off.source, last.rows[0]) if cut_off else None
+    return left, anew
+
+
+def _anew(last: Past, known: dict[str, Photo], log: Log) -> Anew | None:
+    """The photo of the last rows in the file, of which some may be missing; None where it is none of those that are
+    `known`, or cannot be read, as it would then lose the rows that it has.
+    """
+    photo = known.get(os.path.normpath(last.source))
+    if photo and _can_be_read(photo):
+        return Anew(photo.source, last.rows[0])
+    if photo and last.rows[-1]["status"] != "error":
+        log.failed(photo.source, "it cannot be read any more: it keeps its rows, which may not be all")
+    return None
 
 
 def _is_listed(past: Past) -> bool:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from ..errors import DataError, UsageError
 from ..spec import nearest, value_type
 from ..store import Reader, Writer, open_store
+from ..text import percent
+from .checkpoint import Checkpoint
 from .runner import Log
 from .several import Several, several
-from .train import Checkpoint, TrainSpec, computed
+from .train import TrainSpec, computed
 
 if TYPE_CHECKING:
     from ..learn.rows import Rows
@@ -42,7 +44,7 @@ class Candidate:
         if self.epoch is None:
             return f"{told}: diverged"
         return (
-            f"{told}: validation accuracy {100 * self.validation_accuracy:.2f} %, loss {self.validation_loss:.4f}, "
+            f"{told}: validation accuracy {percent(self.validation_accuracy)}, loss {self.validation_loss:.4f}, "
             f"epoch {self.epoch}"
         )
 

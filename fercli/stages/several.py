@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..learn import ranks
 from ..store import Reader, Writer, create_store, open_store, temporary_folder
+from .checkpoint import Checkpoint
 from .runner import Log
-from .train import Checkpoint, TrainSpec, fit, identity
+from .train import TrainSpec, fit, identity
 
 if TYPE_CHECKING:
     from ..learn.rows import Rows

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..ops.partition import assign, codes, connected
+from ..ops.partition import assign, codes, connected, sequences, strata
 from ..spec import Spec, option
-from ..store import SPLITS, Reader, Writer, block_rows, objects
+from ..store import SPLITS, Reader, Writer, block_rows
+from ..text import counted
 from .runner import Log
 
 _DEFAULT_SHARES = (0.8, 0.1, 0.1)
@@ -94,9 +95,8 @@ def _keys(src: Reader, spec: SplitSpec, log: Log) -> list[np.ndarray]:
             f"{src.name} does not tell the subject of {len(unknown):,} of its rows (the first is row {unknown[0]}), "
             f"and they may show anyone: use --by image, or leave them out"
         )
-    if spec.by == "sequence" and "subject" in src.columns:  # two people's first clips may both be called 001
-        pairs = zip(src.column("subject"), values, strict=True)
-        values = objects(f"{subject}/{clip}" if clip else "" for subject, clip in pairs)
+    if spec.by == "sequence":
+        return [*keys, sequences(values, src.column("subject") if "subject" in src.columns else None)]
     return [*keys, codes(values)]
 
 
@@ -104,8 +104,7 @@ def _strata(src: Reader) -> np.ndarray:
     """Class (N,) of each row; unlabelled rows are a class of their own."""
     if "label" not in src.columns:
         return np.zeros(src.rows, np.int64)
-    label = src.column("label").astype(np.int64)
-    return np.where(label < 0, len(src.classes), label)
+    return strata(src.column("label"), len(src.classes))
 
 
 def _check_enough(src: Reader, spec: SplitSpec, groups: np.ndarray, strata: np.ndarray) -> None:
@@ -149,7 +148,7 @@ def _check_sides(
 
 def _counted(groups: int, spec: SplitSpec) -> str:
     what = {"image": "different picture", "sequence": "sequence", "subject": "subject"}[spec.by]
-    return f"{groups:,} {what}{'' if groups == 1 else 's'}"
+    return counted(groups, what)
 
 
 def _write(src: Reader, dst: Writer, column: str, values: np.ndarray, log: Log) -> None:

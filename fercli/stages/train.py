@@ -3,18 +3,18 @@
 Several trainings in one run (`several`) stand on `fit` too: over folds in `crossval`, over settings in `search`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..learn import ranks
 from ..spec import flag_of
-from ..store import Changed, Reader, Writer, create_store, open_store
-from ..text import counted
-from .runner import Log, Stage, key, recorded_key
+from ..store import Changed, Reader, Writer, create_store
+from ..text import counted, percent
+from .checkpoint import Checkpoint, go_on
+from .runner import Log, Stage, key
 from .trainspec import TrainSpec
 
 if TYPE_CHECKING:
@@ -24,53 +24,6 @@ if TYPE_CHECKING:
 
 #: Share of the first weights in their average, from which on it is told that the run is short for it.
 _FIRST = 0.05
-
-
-@dataclass
-class Checkpoint:
-    """Where an unfinished run is kept, and what to do with one that is there."""
-
-    path: Path
-    resume: bool = False
-    force: bool = False
-    finished: list[Path] = field(default_factory=list)  # files of a run that has come to its end
-    keeps: int | None = None  # epoch whose model it holds
-    part: bool = False  # of several trainings: its model may not outlast the run, or know another part's test rows
-
-    @classmethod
-    def beside(cls, output: str, resume: bool = False, force: bool = False) -> "Checkpoint | None":
-        """The checkpoint of a store `output`; None for standard output, beside which nothing can be kept."""
-        if output != "-":
-            return cls(Path(f"{output}.checkpoint"), resume, force)
-        if resume:
-            raise UsageError("--resume needs the output that the run was writing: name it with -o")
-        return None
-
-    @property
-    def files(self) -> tuple[Path, Path]:
-        """What may lie beside the output: the training under way, and what came of those before it (see `several`)."""
-        return self.path, self.path.with_suffix(".finished")
-
-    def remove(self) -> None:
-        """Removes the files of a finished run, once the output is in its place; any other stays."""
-        for path in self.finished:
-            path.unlink(missing_ok=True)
-
-    def remove_orphans(self) -> None:
-        """Removes the files of the run that made the output that is there: it was ended before it could do so."""
-        for path in self.files:
-            wanted = _key_asked_for(path)
-            if wanted is not None and wanted == recorded_key(str(self.path.with_suffix(""))):
-                path.unlink()
-
-
-def _key_asked_for(path: Path) -> str | None:
-    """The key of the output that the run of a checkpoint makes; None where there is none that tells it."""
-    try:
-        with open_store(path, ("model", "predictions")) as saved:
-            return saved.documents["model"]["run"]["key"]
-    except (DataError, KeyError, TypeError):
-        return None
 
 
 def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpoint | None = None) -> None:
@@ -90,11 +43,11 @@ def run(src: Reader, dst: Writer, spec: TrainSpec, log: Log, checkpoint: Checkpo
         checkpoint.finished = [checkpoint.path]
     log.facts |= {"metrics": training.metrics, **computed(spec)}
     kept = training.kept
-    accuracy = _percent(training.validated[1])
+    accuracy = percent(training.validated[1])
     log.note(f"epoch {kept.epoch} of {len(training.history)} is kept: validation accuracy {accuracy}")
     for name, share, count in training.further_accuracies() if spec.heads else ():
         accuracy = (
-            "none of its rows tells it" if share is None else f"accuracy {_percent(share)} of {counted(count, 'row')}"
+            "none of its rows tells it" if share is None else f"accuracy {percent(share)} of {counted(count, 'row')}"
         )
         log.note(f"the head {name} in validation: {accuracy}")
 
@@ -131,8 +84,7 @@ def fit(
     """
     import torch
 
-    from ..learn.device import MemoryFull, choose_device, device_errors
-    from ..learn.loop import Diverged
+    from ..learn.device import choose_device, device_errors
     from ..learn.rows import check_images
     from .prepare import prepare
 
@@ -140,28 +92,30 @@ def fit(
     if spec.threads:
         torch.set_num_threads(spec.threads)
     torch.backends.cudnn.benchmark = True  # batches have one size or two, so looking for a GPU's fastest kernels pays
+    with _explained(src, spec, checkpoint), device_errors(spec.batch):
+        training = prepare(src, rows, spec, size, device, log)
+        if not rows.choose:
+            training.select = "last"
+        _check_steps(training, spec)
+        _tell_oddities(training, rows, spec, log)
+        go_on(training, run, checkpoint, spec, log)
+        if spec.freeze:
+            log.note(training.compute_frozen())
+        _train(training, src, run, checkpoint, spec, log)
+        _finish(training, spec, log)
+        if ranks.writes():
+            src.check_unchanged()
+    return training
+
+
+@contextmanager
+def _explained(src: Reader, spec: TrainSpec, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Errors that end a training tell what is kept of it, and what to type."""
+    from ..learn.device import MemoryFull
+    from ..learn.loop import Diverged
+
     try:
-        with device_errors(spec.batch):
-            training = prepare(src, rows, spec, size, device, log)
-            if not rows.choose:
-                training.select = "last"
-            _check_steps(training, spec)
-            _tell_oddities(training, rows, spec, log)
-            _resume(training, run, checkpoint, spec, log)
-            if spec.freeze:
-                log.note(training.compute_frozen())
-            _train(training, src, run, checkpoint, spec, log)
-            if spec.precise_bn:
-                log.stands("batch normalisations")
-                settled = training.settle_norms()
-                nothing = f"--precise-bn changes nothing: no batch normalisation of {spec.model} is trained"
-                log.note(f"batch normalisations estimated anew: {_judged(spec, *settled)}" if settled else nothing)
-            if spec.calibrate:
-                _calibrate(training, log)
-                if spec.fold is None and ranks.writes():  # folds keep no model
-                    log.note(training.try_int8())
-            if ranks.writes():
-                src.check_unchanged()
+        yield
     except (Diverged, MemoryFull, Changed) as error:
         if checkpoint is None or checkpoint.keeps is None:
             raise
@@ -178,7 +132,19 @@ def fit(
         if "more than 1 value per channel" in str(error):  # of torch: a step of one row, whose maps are of one pixel
             raise _one_row(spec) from error
         raise
-    return training
+
+
+def _finish(training: "Training", spec: TrainSpec, log: Log) -> None:
+    """What is made of the weights when they are trained: their normalisations anew, and the calibration."""
+    if spec.precise_bn:
+        log.stands("batch normalisations")
+        settled = training.settle_norms()
+        nothing = f"--precise-bn changes nothing: no batch normalisation of {spec.model} is trained"
+        log.note(f"batch normalisations estimated anew: {_judged(spec, *settled)}" if settled else nothing)
+    if spec.calibrate:
+        _calibrate(training, log)
+        if spec.fold is None and ranks.writes():  # folds keep no model
+            log.note(training.try_int8())
 
 
 def _check_steps(training: "Training", spec: TrainSpec) -> None:
@@ -270,33 +236,6 @@ def _tell_oddities(training: "Training", rows: "Rows", spec: TrainSpec, log: Log
         log.note(f"no training row shows {', '.join(missing)}: the model will not answer so")
 
 
-def _resume(
-    training: "Training", run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
-) -> None:
-    """Brings `training` to the state of the checkpoint, if there is one.
-
-    A rerun of the same command goes on unasked: it ends in the same model as a run from the start, and loses nothing.
-    """
-    from ..learn.checkpoint import check_same_run
-
-    if checkpoint is None or checkpoint.force:
-        return
-    if len(set(ranks.everyones(checkpoint.path.exists()))) > 1:
-        raise DataError(f"{checkpoint.path} is not seen by all processes: put -o where all machines of the run read it")
-    if not checkpoint.path.exists():
-        if checkpoint.resume:
-            log.note(f"there is no {checkpoint.path} to resume: starting at epoch 1")
-        return
-    with open_store(checkpoint.path, "model") as saved:
-        done = len(saved.array("history/loss"))
-        check_same_run(saved, run)
-        if done > spec.epochs:
-            raise UsageError(f"{checkpoint.path} is past epoch {done}: ask for --epochs {done} or more")
-        training.resume(saved)
-    checkpoint.keeps = training.kept.epoch
-    log.note(f"resuming after epoch {done} of {spec.epochs}")
-
-
 def _train(
     training: "Training", src: Reader, run: Mapping[str, Any], checkpoint: Checkpoint | None, spec: TrainSpec, log: Log
 ) -> None:
@@ -345,7 +284,7 @@ def _out_of_patience(training: "Training", spec: TrainSpec) -> bool:
 def _line(epoch: "Epoch", spec: TrainSpec, rows: int, best: bool) -> str:
     """What is told of an epoch."""
     return (
-        f"epoch {epoch.epoch}/{spec.epochs}: loss {epoch.loss:.4f}, accuracy {_percent(epoch.accuracy)}; "
+        f"epoch {epoch.epoch}/{spec.epochs}: loss {epoch.loss:.4f}, accuracy {percent(epoch.accuracy)}; "
         f"{_judged(spec, epoch.validation_loss, epoch.validation_accuracy)}"
         f"{' (best)' if best else ''}; {rows / epoch.seconds:,.0f} images/s"
     )
@@ -354,8 +293,4 @@ def _line(epoch: "Epoch", spec: TrainSpec, rows: int, best: bool) -> str:
 def _judged(spec: TrainSpec, loss: float, accuracy: float) -> str:
     """Loss and accuracy of validation, for which a fold that is left out stands where nothing is held out."""
     where = "validation" if spec.fold is None or spec.holdout else "the fold's"
-    return f"{where} loss {loss:.4f}, accuracy {_percent(accuracy)}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+    return f"{where} loss {loss:.4f}, accuracy {percent(accuracy)}"

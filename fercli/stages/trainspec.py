@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from .. import models
 from ..errors import UsageError
+from ..models.shipped import shipped
 from ..spec import Spec, option
+
+_SHIPPED = "|".join(shipped())
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class TrainSpec(Spec):
         None,
         "Weights to begin with, where name and shape fit: a model, a state dict, one that comes with fercli, or "
         "imagenet (downloaded).",
-        metavar="MODEL.h5|FILE.pth|FILE.safetensors|default|fast|imagenet",
+        metavar=f"MODEL.h5|FILE.pth|FILE.safetensors|{_SHIPPED}|imagenet",
     )
     freeze: int | None = option(
         None,
@@ -61,7 +64,7 @@ class TrainSpec(Spec):
     cutmix: float = option(0.0, "Paste a part of one picture into another, likewise.", low=0, metavar="A")
     votes: bool = option(False, "Learn how the votes for each class are shared, where the store has them.")
     teacher: tuple[str, ...] = option(
-        (), "Model whose answers are learnt beside the labels.", metavar="MODEL.h5|default|fast"
+        (), "Model whose answers are learnt beside the labels.", metavar=f"MODEL.h5|{_SHIPPED}"
     )
     teacher_weight: float = option(0.5, "Share of the loss that the teachers' answers have.", low=0, high=1)
     temperature: float = option(2.0, "How soft the teachers' answers are learnt.", low=0.1)

@@ -16,6 +16,8 @@ from fercli import detectors
 from fercli.store import open_store
 
 SIDE, BORDER = 192, 48
+#: The points of `Faces.landmark`.
+_POINTS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         if detector.has_landmarks:
             landmark = (np.concatenate([one.landmark for one in found]) - BORDER) / SIDE
             spread = np.percentile(landmark, [16, 84], axis=0)
-            for point, middle, low, high in zip(detectors.LANDMARKS, np.median(landmark, axis=0), *spread, strict=True):
+            for point, middle, low, high in zip(_POINTS, np.median(landmark, axis=0), *spread, strict=True):
                 print(f"  {point:<18} {middle[0]:.3f}, {middle[1]:.3f}  (two thirds: {low.round(2)} {high.round(2)})")
 
 

@@ -305,7 +305,8 @@ def test_a_film_replaces_an_older_one_and_no_other_video(tmp_path):
         with pytest.raises(UsageError) as caught:
             films(str(target), [clip], "-", Log())
         assert str(caught.value) == (
-            f"{target} is there and --annotate has not drawn it: name another file with --annotate, or add --force"
+            f"{target} is there and is no video that --annotate has drawn: "
+            f"name another file with --annotate, or add --force"
         )
         assert target.read_bytes() == other
     for force in (True, False):

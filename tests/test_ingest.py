@@ -115,7 +115,9 @@ def test_a_file_that_is_no_store_is_not_replaced(tmp_path: Path):
     sources = resolve([str(folder)])
     with pytest.raises(UsageError) as caught:
         start(target, sources, force=False)
-    assert str(caught.value) == f"{target} is there and is no store: name another file with -o, or add --force"
+    assert (
+        str(caught.value) == f"{target} is there and is no store of samples: name another file with -o, or add --force"
+    )
     assert target.read_text() == "emotion,pixels"
     target.write_bytes(b"")  # nothing would be lost
     start(target, sources, force=False)

@@ -1,5 +1,6 @@
 """What `fer predict` makes beside its rows: pictures, contact sheets, sorted photos; and rows of several runs."""
 
+import codecs
 import errno
 import json
 import os
@@ -936,9 +937,14 @@ def test_an_interrupt_keeps_whole_lines(model, photos, tmp_path, number, status,
     [
         ("photos", b"", 0, "was not written"),
         ("store", b"", 70, "has the 70 rows so far"),
-        ("store", b"older\n", 1, "is left as it was, without the 70 rows so far"),
+        ("store", b'{"source": "older"}\n', 1, "is left as it was, without the 70 rows so far"),
         ("clip", b"", 32, "has the 32 rows so far: --resume {} goes on"),
-        ("clip", b"older\n", 1, "is left as it was, without the 32 rows so far; --resume FILE keeps rows as they come"),
+        (
+            "clip",
+            b'{"source": "older"}\n',
+            1,
+            "is left as it was, without the 32 rows so far; --resume FILE keeps rows as they come",
+        ),
     ],
 )
 def test_an_early_end_keeps_rows_where_they_replace_nothing(
@@ -1022,6 +1028,24 @@ def test_two_runs_at_once(predict, photos, tmp_path):
         assert error_of(predict(photos, "--resume", rows), 1) == (
             f"another run writes to {rows}: wait for it, or name another --resume"
         )
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv"])
+def test_rows_replace_rows_and_nothing_else(predict, photos, tmp_path, form):
+    target, photo = tmp_path / f"labels.{form}", photos / "a.jpg"
+    for _ in range(2):
+        assert predict(photo, "-o", target)[0] == 0
+    made = target.read_bytes()
+    target.write_bytes(codecs.BOM_UTF8 + made)  # as a spreadsheet saves them
+    assert predict(photo, "-o", target)[0] == 0
+    assert target.read_bytes() == made
+    target.write_text("path,label\na.jpg,happy\n")
+    refused = f"{target} is there and is no file of rows in {form}: name another file with -o, or add --force"
+    for more in ((), ("-n",)):
+        assert error_of(predict(photo, "-o", target, *more)) == refused
+    assert target.read_text() == "path,label\na.jpg,happy\n"
+    assert predict(photo, "-o", target, "--force")[0] == 0
+    assert target.read_bytes() == made
 
 
 def test_a_dry_run_looks_at_the_model(predict, photos, tmp_path):

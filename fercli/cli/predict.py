@@ -41,7 +41,8 @@ _FORM_OF |= dict.fromkeys((".jsonl", ".ndjson", ".json", ".txt", ""), "jsonl")
     "-f",
     "--force",
     is_flag=True,
-    help="Run even if OUT is up to date; --contact-sheet and --annotate may replace another picture or video.",
+    help="Run even if OUT is up to date, or a file of another kind; --contact-sheet and --annotate may replace another "
+    "picture or video.",
 )
 @options.dry_run
 @options.machine
@@ -87,7 +88,7 @@ def command(
         if form == "store":
             outcome = predict.store(src, model, output, spec, log, force=force, dry_run=arguments["dry_run"])
         elif arguments["dry_run"]:
-            labelling.check(src, output, wanted, force)
+            labelling.check(src, output, form, wanted, force)
             predict.Predictor.load(model, spec)  # which says what is wrong with it
             outcome = runner.Outcome("predict", wanted.resume or output, dry_run=True)
         else:

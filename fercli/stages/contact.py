@@ -1,6 +1,7 @@
 """A contact sheet: thumbnails of faces, grouped by their labels, the surest first."""
 
 import heapq
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from ..text import counted
 from .faces import Photo
 from .outputs import Labelled, Output, lying_in, pixels
 from .rows import UNSURE
-from .runner import Log
+from .runner import Log, check_replaced
 
 FLAG = "--contact-sheet"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -94,21 +95,17 @@ def check_sheet(path: str, photos: Iterable[Photo], force: bool) -> None:
     if Path(path).suffix.lower() not in SUFFIXES:
         raise UsageError(f"{FLAG} {path} is no name of a picture: end it in {', '.join(SUFFIXES)}")
     check_writable(Path(path), FLAG)
-    if _is_free(Path(path)):
-        return
-    is_target = lying_in([path])
-    if any(photo.path and is_target(photo.path) for photo in photos):
-        raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
+    if os.path.exists(path) and not _is_sheet(path):
+        is_target = lying_in([path])
+        if any(photo.path and is_target(photo.path) for photo in photos):
+            raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
     if not force:
-        raise UsageError(f"{path} is there and is no contact sheet: name another file with {FLAG}, or add --force")
+        check_replaced(path, "contact sheet", lambda: _is_sheet(path), FLAG)
 
 
-def _is_free(path: Path) -> bool:
-    """Whether nothing is there that would be lost: an older sheet is made anew."""
-    if not path.exists() or not path.stat().st_size:
-        return True
+def _is_sheet(path: str) -> bool:
     try:
-        return draw.is_sheet(decode(read_regular(str(path))), SIDE, COLUMNS)
+        return draw.is_sheet(decode(read_regular(path)), SIDE, COLUMNS)
     except DataError:
         return False
 

@@ -17,7 +17,7 @@ from ..text import counted
 from .annotate import FLAG, faces_of, own_folder
 from .faces import Unique
 from .outputs import Labelled, Output
-from .runner import Log
+from .runner import Log, check_replaced
 
 #: The codes of the codecs that OpenCV's own FFmpeg writes, by what the name of a file ends in.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
@@ -52,17 +52,13 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = Fa
     targets = {clips[0].path: Path(out)}
     _check_apart(targets, "file")
     check_writable(Path(out), FLAG)
-    if not force and not _is_free(Path(out)):
-        raise UsageError(f"{out} is there and {FLAG} has not drawn it: name another file with {FLAG}, or add --force")
+    if not force:
+        check_replaced(out, f"video that {FLAG} has drawn", lambda: _is_drawn(out), FLAG)
     return Films(targets, clips)
 
 
-def _is_free(path: Path) -> bool:
-    """Whether nothing is there that would be lost, such as the first of *.mp4 behind the flag: an older film is made
-    anew. It is told by its codec, which is not that of phones and cameras.
-    """
-    if not path.exists() or not path.stat().st_size:
-        return True
+def _is_drawn(path: str) -> bool:
+    """Whether a video is one of ours. It is told by its codec, which is not that of phones and cameras."""
     found = cv2.VideoCapture(for_opencv(path), cv2.CAP_FFMPEG)
     code = int(found.get(cv2.CAP_PROP_FOURCC))
     found.release()

@@ -27,8 +27,8 @@ from .outputs import Labelled, Output, OutputSpec, check_apart, lying_in, made_i
 from .predict import Predictor, PredictSpec, searches
 from .remaining import compared, remaining_clips, remaining_photos
 from .resume import Appended
-from .rows import header, rows, text_of
-from .runner import Log, Outcome
+from .rows import begins, header, rows, text_of
+from .runner import Log, Outcome, check_replaced
 from .sorting import RECORD, Sorted
 
 
@@ -49,7 +49,7 @@ def write_rows(
 
     What is made of a photo is there before its rows are.
     """
-    check(src, output, wanted, force)
+    check(src, output, form, wanted, force)
     outcome = Outcome("predict", wanted.resume or output, failures=log.failures, facts=log.facts)
     if not ranks.writes():
         _help(src, model, spec, wanted, log)
@@ -97,8 +97,8 @@ def _help(src: Reader | Sequence[Source], model: str, spec: PredictSpec, wanted:
     deque(blocks, maxlen=0)  # runs it: it yields nothing here
 
 
-def check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, force: bool) -> None:
-    """Raises before any work for outputs that cannot be."""
+def check(src: Reader | Sequence[Source], output: str, form: str, wanted: OutputSpec, force: bool) -> None:
+    """Raises before any work for outputs that cannot be, or that would replace what fer predict has not written."""
     if wanted.sort_by and not wanted.sort_into:
         raise UsageError("--sort-by tells how photos get into a folder: name that with --sort-into DIR")
     if wanted.resume:
@@ -118,6 +118,8 @@ def check(src: Reader | Sequence[Source], output: str, wanted: OutputSpec, force
             raise UsageError(f"--resume leaves out what is labelled, and {reason}: leave one of the two out")
     else:
         check_apart(src, wanted.folders)
+    if not force and output != "-":
+        check_replaced(output, f"file of rows in {form}", lambda: begins(output, form))
     if wanted.contact_sheet:
         photos = () if isinstance(src, Reader) or _are_clips(src) else photos_in(src)
         contact.check_sheet(wanted.contact_sheet, photos, force)

@@ -122,16 +122,14 @@ class _Earlier:
         for other in self.others:
             other.again([Labelled(photo, past.rows)])
 
-    def tell(self, left: int, noun: str) -> None:
-        """Notes what is done, so that `left` of the photos are not."""
+    def tell(self, count: int, left: int, noun: str) -> None:
+        """Notes what is done, so that `left` of `count` photos are not."""
         if self.done or self.mended:
-            count = len(self.known)
             told = f"{counted(count - left, noun)} of {count:,} labelled by an earlier run"
             of_which = [f"{self.unread:,} cannot be read"] if self.unread else []
             if self.torn:
-                of_which.append(
-                    f"{self.torn:,} could not be read to the end: delete its rows from the file to try it again"
-                )
+                again = "delete its rows from the file to try it again"
+                of_which.append(f"{self.torn:,} could not be read to the end: {again}")
             self.log.note(f"{told}, of which {' and '.join(of_which)}" if of_which else told)
         if self.mended:
             self.log.note(f"{counted(len(self.mended), noun)} that it could not read can be read now")
@@ -154,7 +152,7 @@ def _remaining(
         earlier.take(last)
     file.drop(sorted([*earlier.mended, *earlier.listed], key=lambda past: past.start))
     left = [photo for photo in photos if os.path.normpath(photo.source) not in earlier.done]
-    earlier.tell(len(left), noun)
+    earlier.tell(len(photos), len(left), noun)
     log.total(len(left))
     return left, anew
 

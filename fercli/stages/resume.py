@@ -10,15 +10,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import FileIO
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ..errors import DataError, UsageError
 from ..store import check_writable, disk_errors, replacing, write_all
-from .rows import DELIMITERS, KEYS, NO_HEADS, UNSURE, Heads, Row, from_flat, further_columns, further_keys
+from .rows import (
+    DELIMITERS,
+    KEYS,
+    NO_HEADS,
+    OF_CLIPS,
+    SHARE,
+    Heads,
+    Row,
+    beginning,
+    from_flat,
+    further_columns,
+    further_keys,
+    is_sound,
+)
 
 FLAG = "--resume"
-#: What rows of videos have besides those of photos.
-_OF_CLIPS = ("time", "frame", "track")
 _CHUNK = 1 << 20
 
 
@@ -55,7 +66,7 @@ class Appended:
         check_writable(Path(path), FLAG)
         self._path, self._form, self._classes, self._clips = path, form, tuple(classes), clips
         further = further_columns(heads) if form in DELIMITERS else further_keys(heads)
-        self._further = [*(_OF_CLIPS if clips else ()), *further]
+        self._further = [*(OF_CLIPS if clips else ()), *further]
         self._end, self._appended = 0, False
 
     def __enter__(self) -> "Appended":
@@ -137,7 +148,7 @@ class Appended:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 if number == 1:
-                    self._check_cut_off(b'{"source": "')
+                    self._check_cut_off()
                 return
             try:
                 row = json.loads(line)
@@ -158,7 +169,7 @@ class Appended:
         try:
             header = next(reader, None)
             if header is None or not lines.whole:
-                self._check_cut_off(f"source{DELIMITERS[self._form]}status".encode())
+                self._check_cut_off()
                 return
             self._check_header(header)
             start = self._end = lines.end
@@ -175,8 +186,8 @@ class Appended:
     def _check_header(self, header: Sequence[str]) -> None:
         if "source" not in header or "status" not in header:
             raise self._foreign(1)
-        self._check_classes(name.removeprefix("p_") for name in header if name.startswith("p_"))
-        self._check_further(name for name in header if name not in KEYS and not name.startswith("p_"))
+        self._check_classes(name.removeprefix(SHARE) for name in header if name.startswith(SHARE))
+        self._check_further(name for name in header if name not in KEYS and not name.startswith(SHARE))
 
     def _check_classes(self, names: Iterable[str]) -> None:
         found = tuple(names)
@@ -188,7 +199,7 @@ class Appended:
 
     def _check_further(self, names: Iterable[str]) -> None:
         found = list(names)
-        if set(_OF_CLIPS) <= set(found) ^ set(self._further):
+        if set(OF_CLIPS) <= set(found) ^ set(self._further):
             told, ours = ("photos", "videos") if self._clips else ("videos", "photos")
             raise DataError(
                 f"{self._path} holds rows of {told}, and this run labels {ours}: name another file with {FLAG}"
@@ -200,18 +211,15 @@ class Appended:
                 f"name another file with {FLAG}, or the --heads that it was begun with"
             )
 
-    def _check_cut_off(self, ours: bytes) -> None:
-        """Raises DataError where a file of one unfinished line, which will be overwritten, does not begin as `ours`."""
+    def _check_cut_off(self) -> None:
+        """Raises DataError where a file of one unfinished line, which is overwritten, begins otherwise than rows."""
+        ours = beginning(self._form)
         if not ours.startswith(os.pread(self._file.fileno(), len(ours), 0)):
             raise self._foreign(1)
 
     def _check_values(self, number: int, row: Row) -> None:
         """Raises DataError for values that no run wrote, and of which nothing could be made beside the rows."""
-        right = row["label"] in self._classes if row["status"] == "ok" else row["label"] is None
-        if row["status"] in ("ok", UNSURE):
-            right = right and _is_number(row["confidence"]) and row["probabilities"] is not None
-        box = () if row["box"] is None else row["box"]
-        if not (right and isinstance(box, Sequence) and len(box) in (0, 4) and all(map(_is_number, box))):
+        if not is_sound(row, self._classes):
             raise self._foreign(number)
 
     def _foreign(self, number: int) -> DataError:
@@ -219,10 +227,6 @@ class Appended:
             f"{self._path} line {number} is no row of {self._form} that fer predict wrote: "
             f"name another file with {FLAG}, or its form with --format"
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 class _Lines:

@@ -1,5 +1,6 @@
 """Prediction rows as text: JSON Lines, csv and tsv. One row a face, or a photo that has none or cannot be read."""
 
+import codecs
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import UsageError
-from ..store import SPLITS, Block, block_rows
+from ..store import SPLITS, Block, block_rows, opened
 from ..store.schema import HEAD_PREFIX, HEAD_PROBABILITY_PREFIX
 
 NO_FACE = "no face"
@@ -18,10 +19,13 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 Row = dict[str, Any]
 #: What every row has without further heads.
 _OF_ALL = ("source", "status", "box", "score", "label", "confidence", "probabilities", "error")
+#: The columns that tables have for a box, and what those of probabilities begin with.
+BOX, SHARE = ("x", "y", "width", "height"), "p_"
 #: All that a row of photos may have without further heads, but for the columns `p_CLASS` of tables.
-KEYS = frozenset((*_OF_ALL, "x", "y", "width", "height"))
-#: What rows of a store or of a video have besides.
-_OF_DATA = ("true_label", "split", "time", "frame", "track")
+KEYS = frozenset((*_OF_ALL, *BOX))
+#: What rows of videos have besides, and what rows of a store or of a video have.
+OF_CLIPS = ("time", "frame", "track")
+_OF_DATA = ("true_label", "split", *OF_CLIPS)
 #: The classes of further heads by name.
 Heads = Mapping[str, Sequence[str]]
 NO_HEADS: Heads = MappingProxyType({})
@@ -123,6 +127,20 @@ def header(form: str, columns: Sequence[str], classes: Sequence[str], heads: Hea
     return "".join(lines).encode()
 
 
+def beginning(form: str) -> bytes:
+    """What a file of rows in one of FORMATS begins with."""
+    return b'{"source": "' if form == "jsonl" else f"source{DELIMITERS[form]}status".encode()
+
+
+def begins(path: str, form: str) -> bool:
+    """Whether a file begins as one of rows in one of FORMATS does, perhaps behind the mark that spreadsheets put there.
+
+    Raises DataError where it cannot be read.
+    """
+    with opened(path) as file:
+        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(beginning(form))
+
+
 def table(
     classes: Sequence[str], delimiter: str, begun: bool = False, heads: Heads = NO_HEADS
 ) -> Callable[[Block], bytes]:
@@ -162,8 +180,8 @@ def _flat(row: Row, classes: Sequence[str], heads: Heads) -> Row:
     box, chances = row["box"] or [None] * 4, row["probabilities"] or {}
     nested = ("box", "probabilities", "error", *further_keys(heads))
     flat = {key: value for key, value in row.items() if key not in nested}
-    flat |= dict(zip(("x", "y", "width", "height"), box, strict=True))
-    flat |= {f"p_{name}": chances.get(name) for name in classes}
+    flat |= dict(zip(BOX, box, strict=True))
+    flat |= {SHARE + name: chances.get(name) for name in classes}
     for head, known in heads.items():
         told = row[f"{head}_probabilities"] or {}
         flat |= dict(zip(further_columns({head: known}), (row[head], *map(told.get, known)), strict=True))
@@ -173,13 +191,26 @@ def _flat(row: Row, classes: Sequence[str], heads: Heads) -> Row:
 def from_flat(flat: Row, classes: Sequence[str]) -> Row:
     """The row of photos that a line of a table tells. Raises ValueError, KeyError: the line is of something else."""
     answered = flat["status"] in ("ok", UNSURE)
-    box = [float(flat[name]) for name in ("x", "y", "width", "height") if flat[name]]
+    box = [float(flat[name]) for name in BOX if flat[name]]
     return {
         "source": flat["source"],
         "status": flat["status"],
         "box": box or None,
         "label": flat["label"] or None,
         "confidence": float(flat["confidence"]) if answered else None,
-        "probabilities": {name: float(flat[f"p_{name}"]) for name in classes} if answered else None,
+        "probabilities": {name: float(flat[SHARE + name]) for name in classes} if answered else None,
         "error": flat["error"] or None,
     }
+
+
+def is_sound(row: Row, classes: Sequence[str]) -> bool:
+    """Whether a row that was read holds values that can be shown beside others, and that some run may have written."""
+    right = row["label"] in classes if row["status"] == "ok" else row["label"] is None
+    if row["status"] in ("ok", UNSURE):
+        right = right and _is_number(row["confidence"]) and row["probabilities"] is not None
+    box = () if row["box"] is None else row["box"]
+    return right and isinstance(box, Sequence) and len(box) in (0, 4) and all(map(_is_number, box))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)

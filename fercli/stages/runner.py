@@ -171,7 +171,8 @@ def run(
         outcome.up_to_date = True
         return outcome
     if not force and output != "-":
-        _check_replaced(output, stage)
+        what = "model" if stage.writes == "model" else f"store of {stage.writes}"
+        check_replaced(output, what, lambda: _holds(output, stage.writes))
     if dry_run:
         outcome.dry_run = True
         return outcome
@@ -255,22 +256,23 @@ def check_output(inputs: Sequence[str | None], output: str, binary: bool = True)
     check_writable(Path(output))
 
 
-def _check_replaced(output: str, stage: Stage) -> None:
-    """Raises UsageError where something else is there than what the stage writes: a file that no stage made, such as
-    the first of *.csv behind -o, or a model where predictions are to go.
+def check_replaced(output: str, what: str, is_ours: Callable[[], bool], flag: str = "-o") -> None:
+    """Raises UsageError where something is there that would be lost, such as the first of *.csv behind a `flag`:
+    anything but `what` this package makes anew, of which `is_ours` tells whether it is that.
     """
-    if not os.path.isfile(output) or not os.path.getsize(output):
-        return
+    if os.path.isfile(output) and os.path.getsize(output) and not is_ours():
+        raise UsageError(f"{output} is there and is no {what}: name another file with {flag}, or add --force")
+
+
+def _holds(path: str, kind: str) -> bool:
+    """Whether a file is a store of this kind, or a damaged one, with which nothing is lost."""
     try:
-        with open_store(output, ("samples", "predictions", "model")) as there:
-            kind = there.kind
+        with open_store(path, ("samples", "predictions", "model")) as there:
+            return there.kind == kind
     except Foreign:
-        kind = ""
-    except DataError:  # it is damaged: there is nothing to lose
-        return
-    if kind != stage.writes:
-        found = f"holds {kind}, which fer {stage.name} does not write" if kind else "is no store"
-        raise UsageError(f"{output} is there and {found}: name another file with -o, or add --force")
+        return False
+    except DataError:
+        return True
 
 
 def is_sink(path: str) -> bool:

@@ -7,11 +7,10 @@ import click
 
 from ..errors import UsageError
 from ..models.shipped import model_path
-from ..stages import labelling, predict, rows, runner, video
+from ..stages import labelling, rows, runner
 from ..stages.opening import opened
 from ..stages.outputs import OutputSpec
 from ..stages.predict import PredictSpec
-from ..store import Reader
 from . import options
 from .console import Console
 from .stage import tell
@@ -77,22 +76,7 @@ def command(
     console = click.get_current_context().find_object(Console)
     log = runner.Log("skip", console)
     with opened(inputs, files_from, null) as src:
-        if spec.split and not isinstance(src, Reader):
-            raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
-        if isinstance(src, Reader):
-            predict.check_search(src, spec)
-        else:
-            video.tell_left_out(src, log)
-        if form == "store" and wanted.any:
-            raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")
-        if form == "store":
-            outcome = predict.store(src, model, output, spec, log, force=force, dry_run=arguments["dry_run"])
-        elif arguments["dry_run"]:
-            labelling.check(src, output, form, wanted, force)
-            predict.Predictor.load(model, spec)  # which says what is wrong with it
-            outcome = runner.Outcome("predict", wanted.resume or output, dry_run=True)
-        else:
-            outcome = labelling.write_rows(src, model, output, form, spec, wanted, log, force=force)
+        outcome = labelling.run(src, model, output, form, spec, wanted, log, force=force, dry_run=arguments["dry_run"])
     tell(console, outcome)
 
 

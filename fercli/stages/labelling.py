@@ -16,7 +16,7 @@ from ..layouts.video import Clip
 from ..learn import ranks
 from ..store import Block, Reader, block_rows
 from ..text import counted
-from . import contact
+from . import contact, predict
 from .annotate import MARK, Pictures
 from .contact import ContactSheet
 from .dense import GRADIENTS
@@ -30,6 +30,39 @@ from .resume import Appended
 from .rows import begins, header, rows, text_of
 from .runner import Log, Outcome, check_replaced
 from .sorting import RECORD, Sorted
+from .video import tell_left_out
+
+
+def run(
+    src: Reader | Sequence[Source],
+    model: str,
+    output: str,
+    form: str,
+    spec: PredictSpec,
+    wanted: OutputSpec,
+    log: Log,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Outcome:
+    """Labels photos, videos or the rows of a store by the store of a `model`, into a store or as rows of text, by the
+    `form` of what is written.
+    """
+    if isinstance(src, Reader):
+        predict.check_search(src, spec)
+    elif spec.split:
+        raise UsageError("--split chooses rows of a store, and photos are of no split: leave it out")
+    else:
+        tell_left_out(src, log)
+    if form == "store":
+        if wanted.any:
+            raise UsageError("a store has no outputs beside it: write rows with --format jsonl, csv or tsv")
+        return predict.store(src, model, output, spec, log, force=force, dry_run=dry_run)
+    if dry_run:
+        check(src, output, form, wanted, force)
+        Predictor.load(model, spec)  # which says what is wrong with it
+        return Outcome("predict", wanted.resume or output, dry_run=True)
+    return write_rows(src, model, output, form, spec, wanted, log, force=force)
 
 
 def write_rows(

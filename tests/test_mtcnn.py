@@ -102,21 +102,11 @@ def test_the_batched_cascade_finds_what_the_plain_one_does(tmp_path: Path, shape
     assert_same(found, tuple(values[large] for values in expected), 0.01)
 
 
-def test_photos_of_one_call_do_not_touch_each_other(tmp_path: Path) -> None:
+def test_photos_of_any_kind_have_faces_or_none(tmp_path: Path) -> None:
     weights = write_weights(tmp_path / "w.h5", random_cascade())
     photos = [noise(64, 90), noise(97, 61, 2), noise(5, 5), noise(80, 80, 3)[..., 0], noise(64, 90, 4)]
     finder = detectors.load("mtcnn", 15, None, str(weights))
-    together = finder.detect_many(photos)
-    assert [len(one.box) > 0 for one in together] == [True, True, False, True, True]
-    for photo, found in zip(photos, together, strict=True):
-        alone = finder.detect(photo)
-        assert np.allclose(found.box, alone.box, atol=1e-3)
-        assert np.allclose(found.landmark, alone.landmark, atol=1e-3)
-
-
-def test_no_photos_have_no_faces(tmp_path: Path) -> None:
-    weights = write_weights(tmp_path / "w.h5", random_cascade())
-    assert detectors.load("mtcnn", 15, None, str(weights)).detect_many([]) == []
+    assert [len(finder.detect(photo).box) > 0 for photo in photos] == [True, True, False, True, True]
 
 
 def test_confidence_is_the_lowest_score(tmp_path: Path) -> None:
@@ -141,16 +131,17 @@ def test_the_fast_proposal_network_answers_as_the_plain_one() -> None:
     assert torch.allclose(fast.box(seen), box.permute(1, 2, 0), atol=1e-4)
 
 
-def test_levels_lie_on_the_sheet_whole_and_apart() -> None:
-    photos = [Sums(noise(70, 131)), Sums(noise(90, 50, 2))]
-    levels = [level for number, photo in enumerate(photos) for level in _pyramid.levels(number, photo, 14)]
-    assert len(levels) == 9
-    sheet = _pyramid.sheet(photos, levels)
+@pytest.mark.parametrize(("height", "width", "count"), [(270, 331, 9), (90, 50, 4), (40, 200, 4)])
+def test_levels_lie_on_the_sheet_whole_and_apart(height: int, width: int, count: int) -> None:
+    photo = Sums(noise(height, width))
+    levels = _pyramid.levels(photo, 14)
+    assert len(levels) == count
+    sheet = _pyramid.sheet(photo, levels)
     taken = np.zeros(sheet.pixels.shape[:2], int)
     for number, (level, (row, column)) in enumerate(zip(levels, sheet.corner, strict=True)):
         taken[row : row + level.height, column : column + level.width] += 1
         expected = np.empty((level.height, level.width, 4), np.float32)
-        photos[level.photo].resize(expected)
+        photo.resize(expected)
         assert np.array_equal(sheet.pixels[row : row + level.height, column : column + level.width], expected)
         cells = (sheet.owner == number).sum()
         assert cells == np.prod([(side + side % 2 - 12) // 2 + 1 for side in (level.height, level.width)])
@@ -190,14 +181,14 @@ def test_each_network_of_the_cascade_finds_what_the_published_one_does(shared_da
     # as the processor's last bits have it, would show the next network another window and move its box by a pixel.
     photo = image.decode((shared_data / "photos" / name).read_bytes())
     pixels, cascade = torch.from_numpy(photo).permute(2, 0, 1)[None].float(), _weights.cascade(None)
-    photos, finder = [Sums(photo)], detectors.load("mtcnn", 40)
+    sums, finder = Sums(photo), detectors.load("mtcnn", 40)
     with torch.inference_mode():
-        number, proposed = finder._proposed(photos, np.ones(1))
+        proposed = finder._proposed(sums, 40)
         apart = nearest(mtcnn_reference.proposals(cascade, pixels, 40, 0.6), proposed)
         assert (apart < 0.01).mean() > 0.97  # those at the photo's edge differ, where a side is odd
-        number, refined = finder._refined(photos, number, proposed)
+        refined = finder._refined(sums, proposed)
         assert nearest(mtcnn_reference.refined(cascade, pixels, proposed, 0.7), refined).max() < 0.01
-        _, box, score, landmark = finder._output(photos, number, refined)
+        box, score, landmark = finder._output(sums, refined)
         expected = mtcnn_reference.output(cascade, pixels, refined, 0.7)
     box = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
     assert_same(detectors.Faces(box, score, landmark), expected, 0.01)
@@ -215,7 +206,7 @@ def test_no_frame_of_a_clip_without_faces_shows_one(shared_data: Path) -> None:
     frames = [frame[..., ::-1].copy() for ok, frame in iter(clip.read, (False, None)) if ok][::14]
     assert len(frames) == 7
     for name in ("haar", "mtcnn"):
-        assert [len(found.box) for found in detectors.load(name, 32).detect_many(frames)] == [0] * 7
+        assert [len(found.box) for found in map(detectors.load(name, 32).detect, frames)] == [0] * 7
 
 
 @pytest.mark.usefixtures("package")

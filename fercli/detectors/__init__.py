@@ -3,7 +3,6 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,10 +39,6 @@ class Detector(ABC):
     @abstractmethod
     def detect(self, image: np.ndarray) -> Faces:
         """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image."""
-
-    def detect_many(self, images: Sequence[np.ndarray]) -> list[Faces]:
-        """Faces of several images, each of any size: together where the detector is faster so."""
-        return [self.detect(image) for image in images]
 
 
 def largest_first(box: np.ndarray, score: np.ndarray) -> np.ndarray:

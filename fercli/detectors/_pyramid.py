@@ -1,4 +1,4 @@
-"""Every level of the image pyramids of several photos on one sheet, so that a network runs over all of them at once."""
+"""Every level of a photo's image pyramid on one sheet, so that a network runs over all of them at once."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,9 +14,8 @@ FACTOR = 0.709
 
 
 class Level(NamedTuple):
-    """One photo at one scale."""
+    """The photo at one scale."""
 
-    photo: int  # its number
     scale: float  # px of the level a px of the photo
     height: int
     width: int
@@ -30,18 +29,18 @@ class Sheet(NamedTuple):
     corner: np.ndarray  # (levels, 2) int: row and column of each level's upper left px
 
 
-def levels(number: int, photo: Sums, least: float) -> list[Level]:
+def levels(photo: Sums, least: float) -> list[Level]:
     """The pyramid of a photo: from the scale at which a face of `least` px fills a window, down to where the photo's
     shorter side does. Sides are rounded up, as in the published system.
     """
     scale, made = WINDOW / least, []
     while min(photo.height, photo.width) * scale >= WINDOW:
-        made.append(Level(number, scale, int(photo.height * scale + 1), int(photo.width * scale + 1)))
+        made.append(Level(scale, int(photo.height * scale + 1), int(photo.width * scale + 1)))
         scale *= FACTOR
     return made
 
 
-def sheet(photos: Sequence[Sums], levels: Sequence[Level]) -> Sheet:
+def sheet(photo: Sums, levels: Sequence[Level]) -> Sheet:
     """The levels on a sheet as wide as the widest of them. An odd side gets its last px twice: windows go in twos."""
     sizes = np.array([(level.height, level.width) for level in levels])
     places = sizes + sizes % 2
@@ -51,7 +50,7 @@ def sheet(photos: Sequence[Sums], levels: Sequence[Level]) -> Sheet:
     for number, level in enumerate(levels):
         (row, column), (h, w) = corner[number], places[number]
         place = pixels[row : row + h, column : column + w]
-        photos[level.photo].resize(place[: level.height, : level.width])
+        photo.resize(place[: level.height, : level.width])
         place[level.height :] = place[level.height - 1]
         place[:, level.width :] = place[:, level.width - 1 : level.width]
         row, column = row // STRIDE, column // STRIDE

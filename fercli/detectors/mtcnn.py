@@ -1,8 +1,8 @@
 """Multi-task cascaded convolutional networks (Zhang et al. 2016): face boxes and five landmarks, as in the zhao system.
 
 Three networks, each looking harder at what the one before let pass: P-Net at every second px of an image pyramid, R-Net
-at windows of 24 px, O-Net at windows of 48 px. Photos of one call go through each network together. Thresholds, and how
-numbers are rounded, are those of the published system, so that boxes agree with other implementations of it.
+at windows of 24 px, O-Net at windows of 48 px. Thresholds, and how numbers are rounded, are those of the published
+system, so that boxes agree with other implementations of it.
 
 All is reckoned in float32, on a GPU with the shorter products (TF32) that torch takes there: with P-Net in bfloat16,
 three quarters of its time on a processor with AMX, boxes move (intersection over union 0.91 to 1), as they do with any
@@ -11,7 +11,6 @@ other resizing.
 
 import copy
 import threading
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from ..ops.geometry import shrink
 from . import Detector as Base
 from . import Faces, check_reached, largest_first
 from ._networks import FastProposalNet
-from ._pyramid import STRIDE, WINDOW, Level, Sheet, levels, sheet
+from ._pyramid import STRIDE, WINDOW, Sheet, levels, sheet
 from ._weights import cascade
 
 #: Probabilities of a face from which the three networks let a window pass; the last is the default of --confidence.
@@ -68,45 +67,35 @@ class Detector(Base):
         self._min_face = min_face
         self._confidence = PASS[2] if confidence is None else confidence
 
+    @torch.inference_mode()
     def detect(self, image: np.ndarray) -> Faces:
         """Faces of an (H, W) gray or (H, W, 3) RGB uint8 image."""
-        return self.detect_many([image])[0]
+        small, factor = shrink(image, LONGEST)
+        photo = Sums(_rgb(small))
+        box = self._proposed(photo, max(WINDOW, self._min_face / factor))
+        box, score, landmark = self._output(photo, self._refined(photo, box))
+        box, landmark = box.astype(float) * factor, landmark.astype(float) * factor
+        box[:, 2:] -= box[:, :2]
+        large = box[:, 2:].max(axis=1, initial=0) >= self._min_face
+        box, score, landmark = (values[large].astype(np.float32) for values in (box, score, landmark))
+        order = largest_first(box, score)
+        return Faces(box[order], score[order], landmark[order])
 
-    @torch.inference_mode()
-    def detect_many(self, images: Sequence[np.ndarray]) -> list[Faces]:
-        """Faces of several images: windows of all of them go through each network together."""
-        if not images:
-            return []
-        found = [shrink(image, LONGEST) for image in images]
-        photos = [Sums(_rgb(small)) for small, _ in found]
-        factors = np.array([factor for _, factor in found])
-        number, box = self._proposed(photos, factors)
-        number, box = self._refined(photos, number, box)
-        number, box, score, landmark = self._output(photos, number, box)
-        scale = factors[number]
-        box, landmark = box * scale[:, None], landmark * scale[:, None, None]
-        faces = Faces(np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1), score, landmark)
-        large = faces.box[:, 2:].max(axis=1, initial=0) >= self._min_face
-        return [_of_one(faces, large & (number == one)) for one in range(len(images))]
-
-    def _proposed(self, photos: Sequence[Sums], factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P-Net's windows: the photo of each (n,), and its square (n, 4) as left, top, right, bottom px."""
-        pyramid: list[Level] = []
-        for number, (photo, factor) in enumerate(zip(photos, factors, strict=True)):
-            pyramid += levels(number, photo, max(WINDOW, self._min_face / factor))
+    def _proposed(self, photo: Sums, least: float) -> np.ndarray:
+        """P-Net's windows (n, 4), squares as left, top, right, bottom px, for faces of `least` px and more."""
+        pyramid = levels(photo, least)
         if not pyramid:
-            return np.zeros(0, int), np.zeros((0, 4), np.float32)
-        laid = sheet(photos, pyramid)
+            return np.zeros((0, 4), np.float32)
+        laid = sheet(photo, pyramid)
         cell, score, offset = self._cells(laid)
         level = laid.owner[cell[:, 0], cell[:, 1]]
-        number = np.array([one.photo for one in pyramid])[level]
         scale = np.array([one.scale for one in pyramid], np.float32)[level, None]
         at = (STRIDE * cell - laid.corner[level])[:, ::-1]  # x, y in the level
         box = np.floor(np.concatenate([(at + 1) / scale, (at + WINDOW) / scale], axis=1), dtype=np.float32)
         best = _best(box, score, level, ALIKE[0])
-        best = best[_best(box[best], score[best], number[best], ALIKE[1])]
+        best = best[_best(box[best], score[best], np.zeros(len(best)), ALIKE[1])]
         box = box[best]
-        return number[best], _square(box + offset[best] * _size(box))
+        return _square(box + offset[best] * _size(box))
 
     def _cells(self, laid: Sheet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Cells (n, 2) of the sheet, by row and column, that P-Net lets pass, their scores (n,) and offsets (n, 4)."""
@@ -125,28 +114,26 @@ class Detector(Base):
             found.append((cell.cpu().numpy(), score.cpu().numpy(), offset.cpu().numpy()))
         return tuple(map(np.concatenate, zip(*found, strict=True)))
 
-    def _refined(self, photos: Sequence[Sums], number: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _refined(self, photo: Sums, box: np.ndarray) -> np.ndarray:
         """The windows that R-Net lets pass, moved by it."""
-        number, box, pixels = _windows(photos, number, box, 24)
+        box, pixels = _windows(photo, box, 24)
         score, offset = self._seen(self._rnet, pixels)
         sure = score > PASS[1]
-        number, box, score, offset = number[sure], box[sure], score[sure], offset[sure]
-        best = _best(box, score, number, ALIKE[2])
-        return number[best], _square(box[best] + offset[best] * (_size(box[best]) + 1))
+        box, score, offset = box[sure], score[sure], offset[sure]
+        best = _best(box, score, np.zeros(len(box)), ALIKE[2])
+        return _square(box[best] + offset[best] * (_size(box[best]) + 1))
 
-    def _output(
-        self, photos: Sequence[Sums], number: np.ndarray, box: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Faces by O-Net: photo (n,), left, top, right, bottom (n, 4), score (n,) and landmarks (n, 5, 2)."""
-        number, box, pixels = _windows(photos, number, box, 48)
+    def _output(self, photo: Sums, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Faces by O-Net: left, top, right, bottom (n, 4), score (n,) and landmarks (n, 5, 2)."""
+        box, pixels = _windows(photo, box, 48)
         score, offset, landmark = self._seen(self._onet, pixels)
         sure = score > self._confidence
-        number, box, score, offset, landmark = (values[sure] for values in (number, box, score, offset, landmark))
+        box, score, offset, landmark = (values[sure] for values in (box, score, offset, landmark))
         size = _size(box) + 1
         landmark = landmark.reshape(-1, 2, 5).transpose(0, 2, 1) * size[:, None, :2] + box[:, None, :2] - 1
         box = box + offset * size
-        best = _best_of_nested(box, score, number, INSIDE)
-        return number[best], box[best], score[best], landmark[best]
+        best = _best_of_nested(box, score, INSIDE)
+        return box[best], score[best], landmark[best]
 
     def _seen(self, network: torch.nn.Module, pixels: np.ndarray) -> list[np.ndarray]:
         """A network's score (n,) and its other answers for windows (n, s, s, 4)."""
@@ -163,13 +150,6 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
-def _of_one(faces: Faces, chosen: np.ndarray) -> Faces:
-    """The chosen faces, the largest first."""
-    box, score, landmark = (values[chosen].astype(np.float32) for values in faces)
-    order = largest_first(box, score)
-    return Faces(box[order], score[order], landmark[order])
-
-
 def _size(box: np.ndarray) -> np.ndarray:
     """Width, height, width, height (n, 4) of left, top, right, bottom."""
     return np.tile(box[:, 2:] - box[:, :2], 2)
@@ -183,21 +163,15 @@ def _square(box: np.ndarray) -> np.ndarray:
     return np.concatenate([corner, corner + side], axis=1)
 
 
-def _windows(
-    photos: Sequence[Sums], number: np.ndarray, box: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels (n, size, size, 4) in boxes that lie at least in part in their photos; with the boxes they are of.
+def _windows(photo: Sums, box: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes that lie at least in part in the photo, and the pixels (n, size, size, 4) in them.
 
     Coordinates count from 1, as in the published system, and what leaves the photo is cut off.
     """
-    limit = np.array([(photo.width, photo.height) for photo in photos])[number]
+    limit = np.array([photo.width, photo.height])
     low, high = np.maximum(np.trunc(box[:, :2]), 1).astype(int) - 1, np.minimum(np.trunc(box[:, 2:]).astype(int), limit)
     inside = (high > low).all(axis=1)
-    number, box, corners = number[inside], box[inside], np.concatenate([low, high], axis=1)[inside]
-    pixels = np.empty((len(box), size, size, 4), np.float32)
-    for one in np.unique(number):
-        pixels[number == one] = photos[one].windows(corners[number == one], size)
-    return number, box, pixels
+    return box[inside], photo.windows(np.concatenate([low, high], axis=1)[inside], size)
 
 
 def _best(box: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float) -> np.ndarray:
@@ -208,8 +182,10 @@ def _best(box: np.ndarray, score: np.ndarray, group: np.ndarray, overlap: float)
     return np.asarray(cv2.dnn.NMSBoxesBatched(rectangles, score, group.astype(np.int32), -1.0, overlap), int)
 
 
-def _best_of_nested(box: np.ndarray, score: np.ndarray, group: np.ndarray, share: float) -> np.ndarray:
-    """As `_best`, but overlap is the share of the smaller box that lies in the other; sides are counted in whole px."""
+def _best_of_nested(box: np.ndarray, score: np.ndarray, share: float) -> np.ndarray:
+    """As `_best` of one group, but overlap is the share of the smaller box in the other, and sides are counted in whole
+    px.
+    """
     left = np.argsort(-score, kind="stable")
     area = (_size(box)[:, :2] + 1).prod(axis=1)
     best = []
@@ -218,5 +194,5 @@ def _best_of_nested(box: np.ndarray, score: np.ndarray, group: np.ndarray, share
         best.append(first)
         low, high = np.maximum(box[left, :2], box[first, :2]), np.minimum(box[left, 2:], box[first, 2:])
         shared = np.maximum(high - low + 1, 0).prod(axis=1)
-        left = left[(shared <= share * np.minimum(area[left], area[first])) | (group[left] != group[first])]
+        left = left[shared <= share * np.minimum(area[left], area[first])]
     return np.array(best, int)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     ]
     for name in ("haar", "mtcnn"):
         detector = detectors.load(name, SIDE // 3)
-        found = [one for one in detector.detect_many(photos) if len(one.box) == 1]
+        found = [one for one in map(detector.detect, photos) if len(one.box) == 1]
         box = (np.concatenate([one.box for one in found]) - [BORDER, BORDER, 0, 0]) / SIDE
         centre, side = box[:, :2] + box[:, 2:] / 2, box[:, 2:].max(axis=1)
         print(f"{name}: one face in {len(found)} of {len(photos)}")

@@ -1,3 +1,3 @@
 """Facial expression recognition as composable command-line stages over HDF5 tensor stores."""
 
-__version__ = "0.1.4"
+__version__ = "0.1.5"

@@ -91,9 +91,9 @@ def noted() -> Iterator[Callable[[], bool]]:
 
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
     old = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, note)
     try:
+        for number in numbers:
+            signal.signal(number, note)
         yield tell
     finally:
         for number, handler in old.items():
@@ -140,10 +140,12 @@ def held() -> Iterator[None]:
             signal.signal(number, hold)
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, old[number])
-        if came:  # as none can any more
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old[signal.SIGALRM])
+        try:
+            for number in numbers:
+                signal.signal(number, old[number])
+        finally:  # though one that comes now is answered at once
+            if came:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old[signal.SIGALRM])
         for number in came:  # the first raises, whatever else was raised inside
             signal.raise_signal(number)

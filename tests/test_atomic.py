@@ -63,12 +63,17 @@ def inputs(tmp_path_factory):
 
 
 def older_output(command, target):
-    """Puts a store of the kind that a command writes at `target`, and gives its bytes."""
-    if command == "train":
+    """Puts what a command may replace at `target`, and gives its bytes."""
+    if target.suffix == ".csv":
+        target.write_text("source,status\n")
+    elif command == "train":
         write(target, kind="model", arrays={"trained_on": np.zeros((1, 16), np.uint8)})
     elif command == "predict":
         rows = {"probability": np.full((2, 3), 1 / 3, np.float32), "predicted": np.zeros(2, np.int16)}
         write(target, rows, kind="predictions")
+    elif command == "export":
+        header = json.dumps({"__metadata__": {"provenance": json.dumps([{"key": "older"}])}}).encode()
+        target.write_bytes(len(header).to_bytes(8, "little") + header)
     else:
         write(target, samples(seed=9))
     return target.read_bytes()

@@ -602,7 +602,13 @@ def test_progress_is_for_terminals(stores, tmp_path):
 def wait_for_reading(child):
     """Until a command has read the first byte of its input, and waits for more."""
     os.write(child.stdin.fileno(), b"x")
-    while child.poll() is None and any(fcntl.ioctl(child.stdin, termios.FIONREAD, bytes(4))):
+    wait_until(lambda: child.poll() is not None or not any(fcntl.ioctl(child.stdin, termios.FIONREAD, bytes(4))))
+
+
+def wait_until(reached):
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -698,13 +704,6 @@ def test_rows_go_to_devices_and_pipes_too(stores, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     whole = shell(f"fer {words}", tmp_path).stdout
     wait_until(lambda: (tmp_path / "piped").read_text() == whole)
-
-
-def wait_until(reached):
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

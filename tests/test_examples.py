@@ -172,6 +172,23 @@ def _moments(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+def test_shards_are_of_the_photos_that_fer_predict_would_label(tmp_path):
+    """With a stand-in for GNU parallel, which tells what it is given."""
+    (tmp_path / "parallel").write_text("#!/bin/sh\ntr '\\0' '\\n'\n")
+    (tmp_path / "parallel").chmod(0o755)
+    photos = tmp_path / "my [photos]"
+    for name in ("a.jpg", "b/c.PNG", ".d.jpg", ".e/f.jpg", "@eaDir/g.jpg", "h.txt"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).touch()
+    for folder in (photos, f"{photos}/"):
+        done = subprocess.run(
+            ["bash", EXAMPLES / "shards.sh", "default", folder],
+            env=ENVIRON | {"PATH": f"{tmp_path}:{ENVIRON['PATH']}"}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [os.path.relpath(path, photos) for path in done.stdout.splitlines()] == ["a.jpg", "b/c.PNG"]
+
+
 @pytest.mark.skipif(not shutil.which("parallel"), reason="GNU parallel is not installed")
 def test_shards_label_every_photo(work):
     done = run(

@@ -389,11 +389,19 @@ def test_the_file_is_made_anew_only_when_it_is_another(tmp_path: Path) -> None:
     assert not up_to_date(softmax=True)
     assert target.read_bytes() != before
     target.write_bytes(before[: len(before) // 2])
+    with pytest.raises(UsageError) as caught:
+        up_to_date()
+    assert str(caught.value) == (
+        f"{target} is there and is no onnx file of fer export: name another file with -o, or add --force"
+    )
+    target.unlink()
     assert not up_to_date()
     assert target.read_bytes() == before  # the same command, the same bytes
     write(path, temperature=2.0)
     assert not up_to_date()
+    target = tmp_path / "m.bin"
     assert not up_to_date(format="safetensors")
+    assert up_to_date(format="safetensors")
 
 
 def test_a_machine_reads_how_far_the_answers_lie(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from fercli.errors import DataError
 from fercli.layouts import open_source
-from fercli.stages import labelling, predict
+from fercli.stages import labelling, measure, predict
 from fercli.stages.detect import DetectSpec
+from fercli.stages.evaluate import EvalSpec
 from fercli.stages.outputs import OutputSpec
 from fercli.stages.runner import Log
 from fercli.store import concatenate, create_store, objects, open_store
@@ -355,6 +356,20 @@ def test_real_photos(place, shared_data):
     assert statuses["multi_face.jpg"] == ["ok"] * 5
     assert statuses["free-mountain-vector-01.jpg"] == ["no face"]
     assert statuses["single_face.jpg"] == ["ok"]
+
+
+def test_photos_that_eval_could_not_read_are_told_though_it_ends_in_an_error(place, tmp_path, monkeypatch):
+    """As where no figure can be made of the rest."""
+    _damage_first_photo(place / "scenes.h5", tmp_path / "scenes.h5")
+    with open_store(tmp_path / "scenes.h5") as src, create_store(tmp_path / "labelled.h5") as dst:
+        dst.start("samples", ("happy", "sad"))
+        dst.append({**concatenate(src.blocks()), "label": np.array([0, 1, 0], np.int16)})
+        dst.document("provenance", src.provenance)
+    monkeypatch.setattr(measure, "evaluate_with_heads", Mock(side_effect=DataError("no figures")))
+    log = Log("skip")
+    with pytest.raises(DataError, match=r"^no figures$"):
+        measure.measure([str(tmp_path / "labelled.h5")], str(place / "model.h5"), EvalSpec(), log)
+    assert len(log.failures) == 1
 
 
 @pytest.mark.parametrize("split", ["test", None])

@@ -616,3 +616,16 @@ def test_an_unknown_recipe_is_not_shown(call) -> None:
         "fer recipe show: error: there is no recipe 'zhao-vg' (a file of your own ends in .toml); "
         "did you mean 'zhao-vgg'?\n",
     )  # fmt: skip
+
+
+def test_a_step_that_fails_is_told_with_how_its_settings_are_typed(call, recipe, tmp_path: Path) -> None:
+    own = recipe("[train]\nmodel = 'zhao-separable'\nepochs = 1\nholdout = 0.1\noptimizer = 'sgd'\nlr = 1e30\n")
+    status, _, err = call("run", own, "--data", "synthetic:70", "-o", "out")
+    *_, told, error = err.splitlines()
+    assert (status, error.partition(":")[0]) == (1, "fer train")
+    assert told.startswith("fer train: this was fer train --recipe own.toml ")
+    assert told.endswith("; its settings go into fer recipe run as --set train.NAME=VALUE")
+    (tmp_path / "mine" / "happy").mkdir(parents=True)
+    (tmp_path / "mine" / "happy" / "a.png").write_bytes(b"no photo")
+    status, _, err = call("run", own, "--data", "mine", "-o", "other")
+    assert (status, err.splitlines()[-2]) == (1, "fer ingest: this was fer ingest mine -o other/ingest.h5")

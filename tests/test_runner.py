@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from unittest import mock
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from fercli import __version__
 from fercli.errors import DataError, UsageError
 from fercli.spec import Spec, option
+from fercli.stages import runner
 from fercli.stages.runner import Log, Outcome, Stage, check_output, key, recorded_key, run_on_stores
 from fercli.store import open_store
 
@@ -140,6 +142,13 @@ def test_what_the_stage_does_not_write_is_replaced_by_force_alone(source, target
     )
     assert Path(target).read_bytes() == before
     assert run(Counted(), source, target, force=True).rows == 6
+
+
+def test_an_output_that_cannot_be_read_is_not_replaced(source, target, monkeypatch):
+    write(target, samples())
+    monkeypatch.setattr(runner, "opened", Mock(side_effect=DataError(f"{target} cannot be read: Permission denied")))
+    with pytest.raises(DataError, match=r"cannot be read: Permission denied$"):
+        run(Counted(), source, target)
 
 
 @pytest.mark.parametrize("there", [b"", "truncated", "no provenance"])

@@ -141,7 +141,7 @@ def test_unreadable_photos_say_why(tmp_path: Path):
     assert told(lambda: source.read("gone.jpg")) == "it cannot be read: No such file or directory"
     assert told(lambda: source.read("loop.jpg")) == "it cannot be read: Too many levels of symbolic links"
     assert told(lambda: source.read("pipe.jpg")) == "it is not a regular file"
-    assert told(lambda: source.read("a\0.jpg")) == "it cannot be read: embedded null byte"
+    assert told(lambda: source.read("a\0.jpg")) == "it cannot be read: its name holds a zero byte"
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -483,7 +483,7 @@ def test_files_that_are_no_stores(tmp_path):
         file["x"] = 1
     assert refusal(tmp_path / "none.h5") == f"{tmp_path}/none.h5 does not exist"
     assert refusal(tmp_path) == f"{tmp_path} is a folder, not a store: make samples with fer ingest"
-    assert refusal("a\0b") == "a\0b cannot be read: embedded null byte"
+    assert refusal("a\0b") == "a\0b cannot be read: its name holds a zero byte"
     assert refusal(tmp_path / "empty.h5") == f"{tmp_path}/empty.h5 is empty: make it again"
     assert refusal(tmp_path / "text.h5") == (
         f"{tmp_path}/text.h5 is not a fercli store (not HDF5): make samples with fer ingest"

@@ -153,11 +153,11 @@ def _status(console: Console) -> int:
         ranks.leave()
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, click.Abort) as error:
-        for number in interrupts.ENDING:  # nothing is left that one more could end
-            signal.signal(number, signal.SIG_IGN)
         drop_output()  # what nobody has read till now
         number = getattr(error.__cause__ or error, "number", signal.SIGINT)  # an Abort comes of what came
         console.error("interrupted" if number == signal.SIGINT else "terminated")
+        for one in interrupts.ENDING:  # nothing is left that it could end
+            signal.signal(one, signal.SIG_IGN)
         return 128 + number  # as a shell tells it
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())

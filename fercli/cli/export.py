@@ -13,7 +13,7 @@ from .stage import tell
 
 
 @click.command("export")
-@click.argument("model", default="-", metavar="[MODEL]", shell_complete=options.files)
+@click.argument("model", default="-", metavar="[MODEL]", shell_complete=options.files, callback=options.given_value)
 @click.option(
     "-o", "--output", default="-", metavar="OUT", shell_complete=options.files, callback=options.a_file,
     help="File to write, .onnx or .safetensors. [default: standard output]",

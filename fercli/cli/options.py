@@ -97,7 +97,7 @@ on_error = click.option(
 )
 model = click.option(
     "-m", "--model", metavar="MODEL", shell_complete=files, callback=given_value,
-    help=f"Model store made by fer train, or one that comes with fercli: {', '.join(shipped())}.",
+    help=f"Model store made by fer train, or one that comes with fercli: {', or '.join(shipped())}.",
 )  # fmt: skip
 files_from = click.option(
     "--files-from", metavar="FILE", shell_complete=files, callback=given_value, is_eager=True,  # before -0 asks for it

@@ -190,7 +190,9 @@ def _carry_out(steps: Sequence[pipeline.Step]) -> bool:
                 raise
             failed = True
         except (DataError, UsageError):
-            told = f"this was {step.line}; its settings go into fer recipe run as --set {step.command}.NAME=VALUE"
+            told = f"this was {step.line}"
+            if step.command in recipe.STAGES:
+                told += f"; its settings go into fer recipe run as --set {step.command}.NAME=VALUE"
             click.get_current_context().find_object(Console).note(told)
             raise
     return failed

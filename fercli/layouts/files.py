@@ -318,8 +318,8 @@ def naming(name: str) -> Iterator[None]:
 
 
 def unreadable(error: Exception) -> DataError:
-    """The DataError for a file that the system does not let us read."""
-    return DataError(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
+    """The DataError for a file that the system does not let us read (OSError), or whose name is none (ValueError)."""
+    return DataError(f"it cannot be read: {getattr(error, 'strerror', None) or 'its name holds a zero byte'}")
 
 
 def _walk(root: str) -> tuple[list[str], dict[str, str]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..ops.image import digests_of
-from ..ops.partition import assign, codes, connected, sequences, strata
+from ..ops.partition import assign, codes, connected, sequences, strata_of
 from ..store import SPLIT_CODES, Reader
 from .heads import read_heads
 
@@ -166,8 +166,8 @@ def hold_out(src: Reader, rows: np.ndarray, share: float, seed: int) -> tuple[np
     if "sequence" in src.columns:
         subject = src.column("subject") if "subject" in src.columns else None
         together.append(sequences(src.column("sequence"), subject)[rows])
-    classes = strata(src.column("label")[rows], len(src.classes))
-    held = assign(connected(together, len(rows)), classes, (1 - share, share), seed) == 1
+    strata = strata_of(src.column("label")[rows], len(src.classes))
+    held = assign(connected(together, len(rows)), strata, (1 - share, share), seed) == 1
     shown = held & src.originals()[rows]
     _, first = np.unique(digests[shown], axis=0, return_index=True)
     return rows[~held], rows[shown][np.sort(first)]

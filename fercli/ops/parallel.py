@@ -1,7 +1,8 @@
 """Work beside other work: a map over threads, and items made ahead of time; both in order and few at a time.
 
 Threads speak through queues that are written in C: an interrupt may leave a lock that Python code takes, as those of
-conditions and futures are, locked forever, and whoever waits for it.
+conditions and futures are, locked forever, and whoever waits for it. And loops have a frame of their own within a
+`try`: CPython 3.12 and 3.13 skip the `finally` where an interrupt comes as a loop of the same frame begins anew.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
             task[1].put(_try(function, task[0]))
             del task  # while it waits for the next
 
-    try:
+    def results() -> Iterator[R]:
         for item in items:
             waiting.append(SimpleQueue())
             given.put((item, waiting[-1]))
@@ -71,6 +72,9 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], ahead: int = 2) 
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
+
+    try:
+        yield from results()
     finally:
         with contextlib.suppress(Empty):  # of items that nobody waits for
             while True:
@@ -116,12 +120,15 @@ def buffered(items: Iterable[T], ahead: int, latest: bool = False) -> Generator[
             errors.append(error)
         made.put(None)
 
-    maker = _thread(make)
-    try:
-        _start(maker)
+    def taken() -> Iterator[T]:
         while (item := made.get()) is not None:
             room.put(None)
             yield item[0]
+
+    maker = _thread(make)
+    try:
+        _start(maker)
+        yield from taken()
     finally:
         closed = True
         room.put(None)

@@ -28,7 +28,7 @@ def sequences(sequence: np.ndarray, subject: np.ndarray | None) -> np.ndarray:
     return np.where(clip < 0, -1, person * (clip.max(initial=-1) + 1) + clip)
 
 
-def strata(label: np.ndarray, classes: int) -> np.ndarray:
+def strata_of(label: np.ndarray, classes: int) -> np.ndarray:
     """The class (N,) int64 of each row by its label (N,); unlabelled rows (-1) are a class of their own."""
     return np.where(label < 0, classes, label.astype(np.int64))
 

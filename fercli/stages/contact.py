@@ -95,12 +95,13 @@ def check_sheet(path: str, photos: Iterable[Photo], force: bool) -> None:
     if Path(path).suffix.lower() not in SUFFIXES:
         raise UsageError(f"{FLAG} {path} is no name of a picture: end it in {', '.join(SUFFIXES)}")
     check_writable(Path(path), FLAG)
-    if os.path.exists(path) and not _is_sheet(path):
-        is_target = lying_in([path])
-        if any(photo.path and is_target(photo.path) for photo in photos):
-            raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
+    if not os.path.exists(path) or not os.path.getsize(path) or _is_sheet(path):
+        return
+    is_target = lying_in([path])
+    if any(photo.path and is_target(photo.path) for photo in photos):
+        raise UsageError(f"{path} is both input and output: name another file with {FLAG}")
     if not force:
-        check_replaced(path, "contact sheet", lambda: _is_sheet(path), FLAG)
+        check_replaced(path, "contact sheet", lambda: False, FLAG)
 
 
 def _is_sheet(path: str) -> bool:

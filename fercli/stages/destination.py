@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ..errors import FerError
+from ..errors import FerError, cannot_write
 from ..store import disk_errors, replacing, to_stdout, write_all
 from ..text import counted
 from .runner import Log, Outcome, is_sink
@@ -61,7 +61,11 @@ def destination(
         yield to_stdout
         return
     if is_sink(output):
-        with disk_errors(output), open(output, "wb", buffering=0) as sink:
+        try:
+            sink = open(output, "wb", buffering=0)  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise cannot_write(error.errno, output, "-o") from error
+        with sink, disk_errors(output):
             yield partial(write_all, sink)
         return
     free, end = _is_free(output), None

@@ -100,7 +100,7 @@ class Search:
         """Raises UsageError: a detector without landmarks to align by, `--weights` for one that takes none, settings of
         a search where each photo is a face, or a GPU that is not there.
         """
-        self.spec = replace(spec, detector=detectors.best()) if spec.detector == AUTO else spec
+        self.spec = spec = settled(spec, Log())
         self._own = threading.local()
         self._device, self._errors = _device(self.spec)
         with self._errors():

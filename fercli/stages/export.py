@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError, UsageError
 from ..spec import Spec, flag_of, option
 from ..store import Reader, check_stdout, open_store, replacing, to_stdout
-from .runner import Log, Outcome, check_output, key, provenance_entry
+from .runner import Log, Outcome, check_output, check_replaced, key, provenance_entry
 
 if TYPE_CHECKING:
     from ..learn.export import Shell
@@ -45,8 +45,9 @@ def export(
 ) -> Outcome:
     """Writes the model store `model` to `output`, where nothing changes if the file is the one asked for already.
 
-    Raises UsageError for an output whose form is not told, or settings that the form does not have; DataError for no
-    model, a missing package, and a file that answers otherwise than the model.
+    Raises UsageError for an output whose form is not told, settings that the form does not have, and without `force`
+    where something else is there; DataError for no model, a missing package, and a file that answers otherwise than the
+    model.
     """
     spec = settled(spec, output)
     if output == "-":
@@ -55,9 +56,13 @@ def export(
         check_output([model], output)
     outcome = Outcome("export", output)
     with open_store(model, "model") as src:
-        if not force and output != "-" and _recorded_key(output, spec.format) == key("export", spec, src.digests):
+        recorded = None if force or output == "-" else _recorded_key(output, spec.format)
+        if recorded is not None and recorded == key("export", spec, src.digests):
             outcome.up_to_date = True
-        elif dry_run:
+            return outcome
+        if not force:
+            check_replaced(output, f"{spec.format} file of fer export", lambda: recorded is not None)
+        if dry_run:
             outcome.dry_run = True
         else:
             _write(output, _made(src, spec, log))

@@ -36,7 +36,7 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = Fa
     if single and len(clips) > 1:
         raise UsageError(f"{FLAG} {out} takes the frames of one video, and IN are {len(clips)}: name a folder")
     if out == "-":
-        if rows == "-":
+        if rows == "-" or _is_stdout(rows):
             raise UsageError(f"{FLAG} - and the rows would both go to standard output: add -o labels.jsonl")
         if sys.stdout.isatty():
             raise UsageError("frames are binary and standard output is a terminal: pipe them into ffplay or ffmpeg")
@@ -55,6 +55,14 @@ def films(out: str, clips: Sequence[Clip], rows: str, log: Log, force: bool = Fa
     if not force:
         check_replaced(out, f"video that {FLAG} has drawn", lambda: _is_drawn(out), FLAG)
     return Films(targets, clips)
+
+
+def _is_stdout(path: str) -> bool:
+    """Whether what is written to a path goes where standard output does, as to /dev/stdout."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # nothing is there, or it is no stream of the system
+        return False
 
 
 def _is_drawn(path: str) -> bool:

@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import DataError, UsageError
 from ..learn import ranks
 from ..spec import Spec
-from ..store import Block, Foreign, Writer, check_stdout, check_writable, create_store, open_store
+from ..store import Block, Foreign, Writer, check_stdout, check_writable, create_store, open_store, opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +161,8 @@ def run(
     force: bool = False,
     dry_run: bool = False,
 ) -> Outcome:
-    """Runs a stage over an open source. An output that already has the key asked for is left alone.
+    """Runs a stage over an open source. An output that already has the key asked for is left alone; what else is there
+    than the stage writes is replaced by `force` alone (UsageError).
 
     `digests` gives the hex digests of the inputs, and raises where one has changed since it was opened: it is asked
     before the output takes its place. `chain` is the provenance that they bring.
@@ -265,7 +266,9 @@ def check_replaced(output: str, what: str, is_ours: Callable[[], bool], flag: st
 
 
 def _holds(path: str, kind: str) -> bool:
-    """Whether a file is a store of this kind, or a damaged one, with which nothing is lost."""
+    """Whether a file is a store of this kind, or damaged, so that nothing is lost. DataError: it cannot be read."""
+    with opened(path):
+        pass
     try:
         with open_store(path, ("samples", "predictions", "model")) as there:
             return there.kind == kind

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..ops.partition import assign, codes, connected, sequences, strata
+from ..ops.partition import assign, codes, connected, sequences, strata_of
 from ..spec import Spec, option
 from ..store import SPLITS, Reader, Writer, block_rows
 from ..text import counted
@@ -104,7 +104,7 @@ def _strata(src: Reader) -> np.ndarray:
     """Class (N,) of each row; unlabelled rows are a class of their own."""
     if "label" not in src.columns:
         return np.zeros(src.rows, np.int64)
-    return strata(src.column("label"), len(src.classes))
+    return strata_of(src.column("label"), len(src.classes))
 
 
 def _check_enough(src: Reader, spec: SplitSpec, groups: np.ndarray, strata: np.ndarray) -> None:

@@ -56,7 +56,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _state(stream: BinaryIO) -> tuple[int, int] | None:
-    """Length of an open file and time of its last change, ns; None for the copy of a pipe, which is nobody else's."""
+    """Length of an open file and time of its last change, ns; None for a copy in memory, which is nobody else's."""
     if not isinstance(stream, io.FileIO):
         return None
     found = os.fstat(stream.fileno())

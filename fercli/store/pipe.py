@@ -120,7 +120,8 @@ def _named(path: str, hint: str) -> contextlib.AbstractContextManager[BinaryIO]:
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, not a store: {hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+        reason = getattr(error, "strerror", "its name holds a zero byte")
+        raise DataError(f"{path} cannot be read: {reason}") from None
 
 
 @contextlib.contextmanager

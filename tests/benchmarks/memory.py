@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.memory MODEL
 
-MODEL is a model store for gray faces of 48x48 px. The stores need 4 GB in the temporary folder.
+MODEL is a model store for gray faces of 48x48 px, or default or fast. The stores need 4 GB in the temporary folder.
 """
 
 import sys

@@ -1,14 +1,23 @@
 """A small task for the tests of training: where the bright band lies tells the class."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fercli.stages.train import TrainSpec
 from fercli.store import create_store
 
 CLASSES = ("angry", "happy", "sad")
 SIDE = 24  # px
+#: A network that learns it in a tenth of the time that others take.
+SMALL = {"model": "alizadeh", "layers": "conv8x3-bn-relu-pool fc32-relu-drop"}
+
+
+def changed(spec: TrainSpec, **settings: Any) -> TrainSpec:
+    """The settings with others. Those of another model do not have the layers of this one."""
+    return dataclasses.replace(spec, **({"layers": None} if "model" in settings else {}) | settings)
 
 
 def assert_near(found: np.ndarray, expected: np.ndarray, rel: float, within: float, what: str = "") -> None:

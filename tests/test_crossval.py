@@ -1,6 +1,5 @@
 """Cross-validation: every row is answered by a network that did not see it, and a killed run goes on to the bit."""
 
-import dataclasses
 import json
 import re
 import signal
@@ -26,13 +25,13 @@ from fercli.stages.gradients import run as run_gradients
 from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import TrainSpec, stage
 from fercli.store import objects, open_store
-from tests.learning import CLASSES, bands, write_bands
+from tests.learning import CLASSES, SMALL, bands, changed, write_bands
 from tests.program import ROOT, module
 from tests.stages import KillAt, Killed, Notes, run_stage
 
 torch.set_num_threads(1)
 
-SPEC = TrainSpec(epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, fold="all")
+SPEC = TrainSpec(**SMALL, epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, fold="all")
 ROWS = 60
 FOLDS = np.arange(ROWS, dtype=np.int16) // 4 % 3  # of 20 rows each
 
@@ -50,7 +49,7 @@ def train(
 
 
 def replaced(**settings: object) -> TrainSpec:
-    return dataclasses.replace(SPEC, **settings)
+    return changed(SPEC, **settings)
 
 
 def refused(kind: type[Exception], source: Path, spec: TrainSpec = SPEC) -> str:
@@ -91,8 +90,8 @@ def test_each_row_is_answered_once_and_by_a_network_that_did_not_see_it(data: Pa
         "no pictures are held out to choose the epoch, so the last is kept: --holdout 0.1 holds some out"
     )
     assert notes[1] == "fold 0: 40 rows to train on, 20 left out"
-    assert notes[2].startswith("epoch 1/8: loss 1.")
-    assert "; the fold's loss 1." in notes[2]
+    assert notes[2].startswith("epoch 1/8: loss 0.")
+    assert "; the fold's loss 0." in notes[2]
     assert "(best)" not in "".join(notes)
     assert notes[10] == f"fold 0: accuracy {100 * one.folds[0].accuracy:.2f} % of 20 rows"
     assert notes[-1] == f"all 3 folds: accuracy {100 * one.accuracy:.2f} % of 60 rows"

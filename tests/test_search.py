@@ -15,12 +15,12 @@ from fercli.stages.checkpoint import Checkpoint
 from fercli.stages.runner import Log, run_on_stores
 from fercli.stages.train import TrainSpec, stage
 from fercli.store import open_store
-from tests.learning import write_bands
+from tests.learning import SMALL, changed, write_bands
 from tests.stages import KillAt, Killed, Notes
 
 torch.set_num_threads(1)
 
-SPEC = TrainSpec(epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, search=("lr=0,0.002", "dropout=0.1,0.5"))
+SPEC = TrainSpec(**SMALL, epochs=2, batch=16, lr=1e-3, device="cpu", seed=7, search=("lr=0,0.002", "dropout=0.1,0.5"))
 
 
 def train(source: Path, target: Path, spec: Spec = SPEC, heard: Notes | None = None, **checkpoint: bool) -> list[str]:
@@ -34,7 +34,7 @@ def train(source: Path, target: Path, spec: Spec = SPEC, heard: Notes | None = N
 
 
 def replaced(**settings: object) -> TrainSpec:
-    return dataclasses.replace(SPEC, **settings)
+    return changed(SPEC, **settings)
 
 
 def candidates(path: Path) -> list[dict]:
@@ -137,7 +137,7 @@ def test_a_value_that_the_other_settings_refuse_is_told_before_any_work(data: Pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"search": ("freeze=1,9",)}, "--freeze 9 is beyond model njoku, which has 4 convolutions"),
+        ({"search": ("freeze=1,9",)}, "--freeze 9 is beyond model alizadeh, which has 1 convolution"),
         ({"search": ("lr=0,0.002", "dropout=0.1,0.2"), "model": "zhao-separable"},
          "model zhao-separable has no setting 'dropout'; models with it: alexnet, alexnet-torchvision, alizadeh, "
          "alizadeh-deep, alizadeh-deep-hog, alizadeh-hog, alizadeh-shallow, alizadeh-shallow-hog, njoku, residual, "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..text import counted
 from .device import free_memory
 from .infer import answers_of
 from .inputs import Inputs
@@ -21,7 +22,7 @@ def freeze(network: nn.Module, model: str, count: int) -> list[nn.Module]:
     """
     there = convolutions(network)
     if count > there:
-        raise UsageError(f"--freeze {count} is beyond model {model}, which has {there} convolutions")
+        raise UsageError(f"--freeze {count} is beyond model {model}, which has {counted(there, 'convolution')}")
     frozen: list[nn.Module] = []
     for layer in _leaves(network):
         done = sum(isinstance(other, nn.Conv2d) for other in frozen) == count

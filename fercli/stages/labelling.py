@@ -77,8 +77,8 @@ def write_rows(
     force: bool = False,
 ) -> Outcome:
     """Writes rows as lines while they come, and what else is wanted. A file takes its place when it is complete, or
-    where the run ends early and nothing is there; one that is resumed grows. With `force` it may replace any
-    other file, a contact sheet any other picture, and a film any other video.
+    where the run ends early and nothing is there; one that is resumed grows. With `force` it may replace any other
+    file, a contact sheet any other picture, and a film any other video.
 
     What is made of a photo is there before its rows are.
     """
